@@ -1,0 +1,1 @@
+"""Ways of taking a training step: for one model, or for many at once."""

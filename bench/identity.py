@@ -1,0 +1,83 @@
+"""What makes two runs the same run: everything that may change its numbers, hashed, and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+import msgspec
+
+from bench.spec import SCHEMA, Metering, Run
+
+# Raised when a change of ours moves the golden curves: every stored run then trains again.
+NUMERICS = 1
+
+
+def run_id(run: Run) -> str:
+    """Return the id of a run: a hash of everything that may change its numbers, and of nothing else.
+
+    Args:
+        run: The resolved run.
+
+    Returns:
+        32 hexadecimal digits.
+    """
+    return _digest(_identity(run))
+
+
+def cell_id(run: Run) -> str:
+    """Return the id that the runs of one cell share: the run's identity without its seed."""
+    identity = _identity(run)
+    del identity["seed"]
+    return _digest(identity)
+
+
+def cost_id(metering: Metering) -> str:
+    """Return the id of a cost measurement: the cell and how it is metered."""
+    return _digest({"cell": cell_id(metering.run), "meter": msgspec.to_builtins(metering.meter)})
+
+
+def _identity(run: Run) -> dict[str, Any]:
+    data, model, optimizer = run.data, run.model, run.optimizer
+    return {
+        "schema": SCHEMA,
+        "numerics": NUMERICS,
+        "data": {"target": data.target, "sha256": data.sha256, "args": data.args},
+        "model": {"target": model.target, "args": model.args},
+        "optimizer": {
+            "target": optimizer.target,
+            "lr": optimizer.lr,
+            "weight_decay": optimizer.weight_decay,
+            "impl": optimizer.impl,
+            "args": optimizer.args,
+        },
+        "schedule": msgspec.to_builtins(run.schedule),
+        "precision": run.precision.name,
+        "budget": {
+            "steps": run.budget.steps,
+            "batch_size": run.budget.batch_size,
+            "evaluations": run.budget.evaluations,
+        },
+        "clip_norm": run.clip_norm,
+        "device": run.device,
+        "threads": run.threads,
+        "seed": run.seed,
+        "sources": run.sources,
+    }
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(_canonical(value), sort_keys=True, allow_nan=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _canonical(value: Any) -> Any:
+    # 1 and 1.0, 0.0 and -0.0 are the same setting, however they were typed.
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return value
+    if isinstance(value, int | float):
+        return float(value) + 0.0
+    if isinstance(value, dict):
+        return {str(key): _canonical(item) for key, item in value.items()}
+    return [_canonical(item) for item in value]

@@ -1,0 +1,119 @@
+"""Dropout whose mask is a hash of where it stands, so it is the same in every engine and on every device."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from weakref import WeakValueDictionary
+
+import torch
+from torch import Tensor, nn
+
+# Source: Chris Wellons, "Prospecting for Hash Functions", 2018 (nullprogram.com): lowbias32, a bijection of
+# 32 bits by shifts of 16, 15, 16 and these two products. Deviation: over tensors the last shift is left out,
+# because a comparison is decided by the high bits, which it does not change.
+_FIRST, _SECOND = 0x7FEB352D, 0x846CA68B
+# 2**32 over the golden ratio: any start but 0, which the hash maps to itself.
+_START = 0x9E3779B9
+
+
+class Dropout(nn.Module):
+    """Zero each element with probability p while training, and scale the others by 1 / (1 - p).
+
+    A mask bit is a hash of (`key`, flat index in this call's tensor), and the key one of (seed, step, layer).
+    So the layer keeps its mask until `set_step` moves on, and draws nothing from any random stream.
+
+    Args:
+        p: Probability of zero, in [0, 1).
+    """
+
+    key: Tensor
+
+    def __init__(self, p: float) -> None:
+        super().__init__()
+        self.p = p
+        # A kept element is one whose hash, read as signed, lies below this.
+        self._threshold = min(round((1 - p) * 2**32) - 2**31, 2**31 - 1)
+        # A buffer, so that it moves with the model and can be stacked over members; set anew each step.
+        self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
+        self._index: Tensor | None = None
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        """Return the inputs with some elements zeroed, of the same shape and dtype."""
+        if not self.training or self.p == 0:
+            return inputs
+        index = self._index
+        if index is None or index.shape != inputs.shape or index.device != inputs.device:
+            index = self._index = _hashed_index(inputs.shape, inputs.device)
+        kept = _scramble(index ^ self.key) < self._threshold
+        return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))
+
+    def extra_repr(self) -> str:
+        """Return what `print(model)` shows."""
+        return f"p={self.p}"
+
+
+def find_layers(model: nn.Module) -> list[Dropout]:
+    """Return a model's Dropout layers in module order: the place in the list is the layer's number."""
+    return [module for module in model.modules() if isinstance(module, Dropout)]
+
+
+def set_step(layers: Iterable[Dropout], seed: int, step: int) -> None:
+    """Give every layer its mask for a step: one fill per layer, which no device waits for.
+
+    Args:
+        layers: From `find_layers`.
+        seed: The run's seed.
+        step: Step of the run, from 0.
+    """
+    for layer, module in enumerate(layers):
+        module.key.fill_(mask_key(seed, step, layer))
+
+
+def mask_key(seed: int, step: int, layer: int) -> int:
+    """Return the key of one layer's mask at one step.
+
+    Steps of one layer never share a key.
+
+    Args:
+        seed: The run's seed, in [0, 2**32).
+        step: Step of the run, in [0, 2**32).
+        layer: Number of the layer, from 0.
+
+    Returns:
+        A whole number in [-2**31, 2**31), as the int32 buffer holds it.
+    """
+    bits = _START
+    for part in (seed, layer, step):
+        bits ^= part & 0xFFFFFFFF
+        bits = ((bits ^ bits >> 16) * _FIRST) & 0xFFFFFFFF
+        bits = ((bits ^ bits >> 15) * _SECOND) & 0xFFFFFFFF
+        bits ^= bits >> 16
+    return _signed(bits)
+
+
+# Layers of one shape share their index, which lives as long as one of them holds it.
+_indices: WeakValueDictionary[tuple[torch.Size, torch.device], Tensor] = WeakValueDictionary()
+
+
+def _hashed_index(shape: torch.Size, device: torch.device) -> Tensor:
+    """Return the hashed flat index of each element, int32: hashed so that no two keys give shifted copies."""
+    index = _indices.get((shape, device))
+    if index is None:
+        # Outside any torch.func transform: a tensor made inside one is bound to it, and this one outlives it.
+        with torch._C._DisableFuncTorch():
+            index = _scramble(torch.arange(shape.numel(), dtype=torch.int32, device=device)).view(shape)
+        _indices[shape, device] = index
+    return index
+
+
+def _scramble(bits: Tensor) -> Tensor:
+    """Hash int32 elements in place: products wrap, and masks undo the sign that a shift drags in."""
+    bits ^= (bits >> 16).bitwise_and_(0xFFFF)
+    bits *= _signed(_FIRST)
+    bits ^= (bits >> 15).bitwise_and_(0x1FFFF)
+    bits *= _signed(_SECOND)
+    return bits
+
+
+def _signed(bits: int) -> int:
+    return bits - 2**32 if bits >= 2**31 else bits

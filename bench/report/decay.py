@@ -1,0 +1,101 @@
+"""How much weight decay a run applied in all: below a few per cent, decoupling it can't show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from itertools import product
+
+from bench.report.sweep import Arena, Cell, Concern, Sweep
+from bench.schedule import lr_factors
+from bench.spec import Run
+
+# Below this share, what decay removes over a whole run drowns in what training does.
+MIN_DECAY = 0.05
+# A cumulative decay at which coupled and decoupled decay part visibly.
+TELLING_DECAY = 0.5
+
+
+def sum_lr(run: Run) -> float | None:
+    """Return the sum of the lr over a run's steps; None while its lr is not settled."""
+    lr, steps = run.optimizer.lr, run.budget.steps
+    # Without the data the length of an epoch is unknown; per step and per epoch sum to nearly the same.
+    return None if isinstance(lr, str) else lr * math.fsum(lr_factors(run.schedule, steps, 1))
+
+
+def cumulative_decay(run: Run) -> float | None:
+    """Return the sum over steps of lr x weight_decay: about the share of a weight that decay removes.
+
+    Args:
+        run: A resolved run; meaningful where its decay is decoupled.
+
+    Returns:
+        The sum, without a unit; None when lr or weight decay is left to the class.
+
+    Source: Loshchilov and Hutter 2019, arXiv:1711.05101, Algorithm 2: each step takes lr x weight_decay off a
+    weight, past the gradient.
+    """
+    total = sum_lr(run)
+    if total is None or run.optimizer.weight_decay is None:
+        return None
+    return total * run.optimizer.weight_decay
+
+
+def find_faint_decay(sweep: Sweep) -> Iterable[Concern]:
+    """Return a warning for every pair of sisters, coupled and decoupled, that decay too little to differ."""
+    found: dict[str, Concern] = {}
+    for arena in sweep.arenas:
+        decoupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind == "decoupled"]
+        coupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind in ("l2", "none")]
+        for cell, other in product(decoupled, coupled):
+            if _family(cell) != _family(other):
+                continue
+            concern = _weigh_decay(arena, cell, other, sweep.manifest.command)
+            if concern is not None:
+                # Arenas that ask for the same remedy ask once.
+                found.setdefault(concern.command or concern.text, concern)
+    return found.values()
+
+
+def set_key(command: str, key: str, value: str) -> str:
+    """Return a command with one override set, in place of its own value for that key if it has one."""
+    parts = command.split(" ")
+    if any(part.startswith(f"{key}=") for part in parts):
+        return " ".join(f"{key}={value}" if part.startswith(f"{key}=") else part for part in parts)
+    return f"{command} {key}={value}"
+
+
+def _family(cell: Cell) -> str:
+    """Return the class name that an optimizer and its decoupled sister share: Adam for Adam and AdamW."""
+    name = cell.optimizer.target.rpartition(".")[2].lower()
+    return name[:-1] if name.endswith("w") else name
+
+
+def _weigh_decay(arena: Arena, cell: Cell, other: Cell, asked: str) -> Concern | None:
+    if not cell.ends:
+        return None
+    run = cell.ends[0].run
+    decay, total_lr = cumulative_decay(run), sum_lr(run)
+    if decay is None or not total_lr or decay >= MIN_DECAY:
+        return None
+    share = f"{100 * decay:.2g} %"
+    pair = f"{other.label} and {cell.label}"
+    telling = float(f"{TELLING_DECAY / total_lr:.0e}")
+    names = dict.fromkeys([other.optimizer.name, cell.optimizer.name])
+    # A modified workload is what the sweep's own overrides made it.
+    is_modified = arena.study.is_workload_modified
+    command = asked if is_modified else f"python -m bench -m workload={arena.study.workload.name}"
+    command = set_key(
+        set_key(command, "optimizer", ",".join(names)), "optimizer.weight_decay", f"{telling:g}"
+    )
+    if other.optimizer.weight_decay:
+        cause = f"a difference comes from the L2 term of {other.label}, not from decoupling"
+    else:
+        cause = "this comparison says little about decoupled decay"
+    return Concern(
+        brief=f"{pair} can hardly differ here: decay sums to {share} over the run; to tell them apart:",
+        text=f"{arena.name}: {pair} can hardly differ here. The decoupled decay of {cell.label} "
+        f"(lr x weight_decay, summed over {run.budget.steps} steps) takes {share} off a weight; {cause}. "
+        f"A weight decay that sums to about {TELLING_DECAY:g} would tell them apart.",
+        command=command,
+    )

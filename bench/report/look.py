@@ -1,0 +1,139 @@
+"""How every figure looks: one colour and marker per optimizer throughout, and the same bytes every time."""
+
+from __future__ import annotations
+
+import io
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import matplotlib as mpl
+import pandas as pd
+import seaborn as sns
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure as Drawing
+from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+from bench.report.chapter import Figure
+from bench.report.escape import shorten
+from bench.report.sweep import Sweep
+
+# Okabe and Ito 2008, "Color universal design": told apart by colour-blind readers too. Black is the
+# reference's; yellow is left out, being too faint on white.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00")
+# Seven to six colours: 42 optimizers before a pair of colour and marker comes again.
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+INK = "#24292f"
+FAINT = "#8b949e"
+
+_RULES = {
+    "svg.hashsalt": "bench",
+    "svg.fonttype": "path",
+    # A name may hold a dollar sign.
+    "text.parse_math": False,
+    "axes.unicode_minus": True,
+    "font.family": "DejaVu Sans",
+    "font.size": 10,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.labelcolor": INK,
+    "axes.edgecolor": FAINT,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "grid.color": "#e4e7eb",
+    "grid.linewidth": 0.8,
+    "hatch.linewidth": 0.6,
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look:
+    """How one optimizer is drawn."""
+
+    colour: str
+    marker: str
+    is_dashed: bool = False
+
+
+REFERENCE_LOOK = Look(colour="#000000", marker="*", is_dashed=True)
+
+
+def assign_looks(sweep: Sweep) -> dict[str, Look]:
+    """Return the look of every label of a sweep: the same in all its figures."""
+    labels = sorted({cell.label for arena in sweep.arenas for cell in arena.cells})
+    references = {arena.reference.label for arena in sweep.arenas}
+    coloured = [label for label in labels if label not in references]
+    looks = {label: REFERENCE_LOOK for label in references}
+    for index, label in enumerate(coloured):
+        looks[label] = Look(colour=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)])
+    return looks
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw by the rules of this file, whatever matplotlib is set to elsewhere in the process."""
+    with mpl.rc_context(), warnings.catch_warnings():
+        # A name may hold characters that the font lacks: a box is shown, and that is enough.
+        warnings.filterwarnings("ignore", message="Glyph .* missing")
+        rules: dict[Any, Any] = {**sns.axes_style("whitegrid"), **_RULES}
+        mpl.rcParams.update(rules)
+        yield
+
+
+def new_drawing(
+    width: float, height: float, num_axes: int = 1, columns: int = 1
+) -> tuple[Drawing, list[Axes]]:
+    """Return an empty drawing and its axes, row by row.
+
+    Args:
+        width: Inches.
+        height: Inches.
+        num_axes: How many axes are wanted.
+        columns: How many stand side by side.
+    """
+    drawing = Drawing(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(drawing)
+    rows = -(-num_axes // columns)
+    axes = [drawing.add_subplot(rows, columns, index + 1) for index in range(num_axes)]
+    for each in axes:
+        sns.despine(ax=each, left=True)
+        each.grid(axis="x", visible=False)
+    return drawing, axes
+
+
+def finish(
+    drawing: Drawing, *, name: str, caption: str, alt: str, data: pd.DataFrame, is_picture: bool = False
+) -> Figure:
+    """Return a drawing as SVG and PNG beside its data; undated, so that equal data gives equal bytes."""
+    svg, png = io.BytesIO(), io.BytesIO()
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    drawing.savefig(svg, format="svg", metadata=nothing)
+    drawing.savefig(png, format="png", dpi=150, metadata={"Software": None})
+    return Figure(
+        name=name,
+        caption=caption,
+        alt=alt,
+        svg=svg.getvalue(),
+        png=png.getvalue(),
+        data=data,
+        is_picture=is_picture,
+    )
+
+
+def set_log(axes: Axes, low: float, high: float) -> None:
+    """Make the y axis logarithmic, labelled in plain numbers."""
+    axes.set_yscale("log")
+    subs = (1.0, 2.0, 5.0) if high / low < 1e3 else (1.0,)
+    axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs))
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def name_label(label: str, columns: int = 26) -> str:
+    """Return a label as a figure shows it."""
+    return shorten(label, columns)

@@ -1,0 +1,105 @@
+"""The chapters as one HTML page that needs nothing else, and as Markdown beside its pictures."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
+
+from bench.report.chapter import Chapter, Code, Figure, Heading, Notes, Text
+from bench.report.escape import clean, escape_markdown, fence_markdown, slug
+from bench.report.sweep import Sweep
+from bench.report.tables import Table, format_column, write_markdown
+
+_HERE = Path(__file__).parent
+
+
+def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
+    """Return the report as one self-contained HTML page: no script, and nothing fetched from anywhere.
+
+    Args:
+        sweep: What the report is of.
+        chapters: Its sections.
+        block: The terminal block, shown as it is at the top.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(clean=clean, slug=slug, drawing=_inline, cells=_list_rows)
+    template = environment.get_template("page.html.j2")
+    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
+    return template.render(sweep=sweep, manifest=sweep.manifest, chapters=chapters, block=block, style=style)
+
+
+def write_markdown_page(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
+    """Return the report as Markdown: pipe tables, and pictures by relative path."""
+    parts = [f"# {escape_markdown(sweep.manifest.name)}", fence_markdown(block)]
+    for chapter in chapters:
+        if chapter.left_out is not None:
+            continue
+        parts.append(f"## {escape_markdown(chapter.title)}")
+        parts += [_write_block(each) for each in chapter.blocks]
+    left_out = [
+        f"- {escape_markdown(each.title)}: {escape_markdown(each.left_out)}"
+        for each in chapters
+        if each.left_out
+    ]
+    if left_out:
+        parts += ["## Left out", "\n".join(left_out)]
+    return "\n\n".join(parts) + "\n"
+
+
+def _write_block(block: Text | Notes | Code | Heading | Table | Figure) -> str:
+    match block:
+        case Text():
+            return escape_markdown(block.text)
+        case Heading():
+            return f"### {escape_markdown(block.text)}"
+        case Code():
+            return fence_markdown(block.text)
+        case Notes():
+            lines = []
+            for note in block.items:
+                lines.append("- " + escape_markdown(note.text))
+                if note.command:
+                    lines += ["", *("  " + line for line in fence_markdown(note.command).splitlines()), ""]
+            return "\n".join(lines).rstrip()
+        case Table():
+            remark = f"\n\n{escape_markdown(block.note)}" if block.note else ""
+            title = f"**{escape_markdown(block.title)}** ([CSV](tables/{block.name}.csv))"
+            return f"{title}\n\n{write_markdown(block)}{remark}"
+        case Figure():
+            stem = f"figures/{block.name}"
+            return (
+                f"![{escape_markdown(block.alt)}]({stem}.png)\n\n"
+                f"{escape_markdown(block.caption)} ([SVG]({stem}.svg), [CSV]({stem}.csv))"
+            )
+
+
+def _inline(figure: Figure) -> Markup:
+    """Return a figure as markup: a drawing as inline SVG, a picture as PNG in a data URI."""
+    label = Markup.escape(clean(figure.alt))
+    if figure.is_picture:
+        encoded = base64.b64encode(figure.png).decode()
+        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(encoded, label)
+    svg = figure.svg.decode()
+    # The XML prologue has no place inside HTML; width and height would fix the size on every screen.
+    svg = re.sub(r'\s(width|height)="[\d.]+pt"', "", svg[svg.index("<svg") :], count=2)
+    # Every drawing numbers its parts alike, and a page has one name space.
+    svg = re.sub(r'\bid="', f'id="{figure.name}-', svg)
+    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{figure.name}-", svg)
+    opening = Markup('<svg role="img" aria-label="{}"').format(label)
+    return opening + Markup(svg.removeprefix("<svg"))
+
+
+def _list_rows(table: Table) -> list[list[str]]:
+    columns = [format_column(column) for column in table.columns]
+    return [[clean(cell) for cell in row] for row in zip(*columns, strict=True)]

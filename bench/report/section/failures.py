@@ -1,0 +1,60 @@
+"""Who is missing, and why: a run that failed is a row, never a gap."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Sequence
+
+import pandas as pd
+
+from bench.report.chapter import Block, Code, Note, Notes
+from bench.report.sweep import Sweep
+from bench.report.tables import Column, Table
+
+TITLE = "Failures"
+
+
+def show(sweep: Sweep) -> Sequence[Block] | str:
+    """Return every run that did not finish, with its reason, and the command that tries them again."""
+    rows = [
+        {
+            "arena": arena.name,
+            "optimizer": cell.label,
+            "seed": end.run.seed,
+            "status": end.status,
+            "num_steps": end.result.num_steps if end.result else None,
+            "detail": end.detail,
+            "run_id": end.id,
+        }
+        for arena in sweep.arenas
+        for cell in arena.cells
+        for end in cell.ends
+        if end.val_loss is None
+    ]
+    if not rows and not sweep.unreadable:
+        return "Every run finished."
+    blocks: list[Block] = []
+    if rows:
+        columns = (
+            Column(header="arena", cells=tuple(row["arena"] for row in rows)),
+            Column(header="optimizer", cells=tuple(row["optimizer"] for row in rows)),
+            Column(header="seed", cells=tuple(str(row["seed"]) for row in rows)),
+            Column(header="status", cells=tuple(row["status"] for row in rows)),
+            Column(header="steps done", cells=tuple(_text(row["num_steps"]) for row in rows)),
+            Column(header="reason", cells=tuple(row["detail"] for row in rows)),
+        )
+        blocks.append(
+            Table(name="failures", title="Runs that did not finish", columns=columns, data=pd.DataFrame(rows))
+        )
+    retried = sorted(
+        {str(row["status"]) for row in rows} & {"failed", "oom", "timeout", "killed", "interrupted"}
+    )
+    if retried:
+        blocks.append(Code(text=f"{sweep.manifest.command} retry={shlex.quote(','.join(retried))}"))
+    if sweep.unreadable:
+        blocks.append(Notes(items=tuple(Note(text=line) for line in sweep.unreadable)))
+    return blocks
+
+
+def _text(value: object) -> str | None:
+    return None if value is None else str(value)

@@ -1,0 +1,216 @@
+"""The block that ends a command: what came out, how sure it is, and where the rest is, in one glance."""
+
+from __future__ import annotations
+
+import os
+import textwrap
+from collections import Counter
+from pathlib import Path
+
+from bench.report.comparison import MIB, Row, format_effects, make_rows
+from bench.report.concern import find_concerns
+from bench.report.escape import clean, measure, shorten
+from bench.report.sweep import Arena, Concern, Sweep
+from bench.report.tables import ABSENT, format_fixed
+
+MAX_LINES = 16
+MAX_COLUMNS = 100
+# The rest goes to the table, once this much is left for warnings.
+_MIN_WARNING_LINES = 5
+_ORDER = (
+    "finished",
+    "diverged",
+    "failed",
+    "oom",
+    "timeout",
+    "killed",
+    "unsupported",
+    "interrupted",
+    "unreadable",
+    "missing",
+)
+_IS_TEXT = (True, True, False, True, False, False, False)
+# Columns that may be cut when the table is too wide, and how short: arena, optimizer, effect and verdict.
+_MIN_WIDTHS = {0: 9, 1: 12, 3: 24}
+
+
+def write_block(sweep: Sweep) -> str:
+    """Return the terminal block: at most 16 lines of at most 100 columns, the last one the report's path."""
+    head = [_write_header(sweep), _write_basis(sweep), ""]
+    tail = ["report  " + shorten(_show_path(sweep.folder / "report.html"), MAX_COLUMNS - 8)]
+    space = MAX_LINES - len(head) - len(tail)
+    concerns = find_concerns(sweep)
+    num_rows = sum(len(arena.cells) for arena in sweep.arenas)
+    # Header and rows want this much; warnings take what is left, and at least their share.
+    wanted = num_rows + 1 if num_rows else 0
+    warnings = _write_warnings(concerns, max(min(_MIN_WARNING_LINES, space - 2), space - wanted))
+    table = _write_table(sweep, space - len(warnings)) if num_rows else []
+    return "\n".join([*head, *table, *warnings, *tail]) + "\n"
+
+
+def _write_header(sweep: Sweep) -> str:
+    statuses = Counter(end.status for end in sweep.ends)
+    counts = [(statuses[status], status) for status in _ORDER if statuses[status]]
+    cached = f" ({sweep.num_cached} cached)" if sweep.num_cached else ""
+    total = len(sweep.ends)
+    state = "INTERRUPTED | " if sweep.manifest.is_interrupted else ""
+    ending = f" | {format_duration(sweep.manifest.wall_s)}" if sweep.manifest.wall_s is not None else ""
+    name = shorten(sweep.manifest.name, 40)
+    while True:
+        shown = " ".join(f"{num} {'ok' if status == 'finished' else status}" for num, status in counts)
+        runs = f"{total} run{'s' * (total != 1)}{':' * bool(counts)} {shown}".rstrip() + cached
+        line = f"bench {name} | {state}{runs}{ending}"
+        if measure(line) <= MAX_COLUMNS or len(counts) < 3:
+            return shorten(line, MAX_COLUMNS)
+        # The rarer ends share a word before anything is cut.
+        counts = [*counts[:-2], (counts[-2][0] + counts[-1][0], "other")]
+
+
+def _write_basis(sweep: Sweep) -> str:
+    machine = sweep.manifest.machine
+    parts = [f"{machine.device} {shorten(machine.device_name, 34)}, torch {machine.torch}"]
+    if sweep.arenas:
+        precisions = dict.fromkeys(arena.study.precision.name for arena in sweep.arenas)
+        seeds = sorted({len(cell.ends) for arena in sweep.arenas for cell in arena.cells})
+        margins = dict.fromkeys(_show_margin(arena) for arena in sweep.arenas)
+        parts.append("/".join(precisions))
+        parts.append(
+            f"{'-'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} paired seed{'s' * (seeds != [1])}"
+        )
+        parts.append(f"margin {', '.join(margins)}")
+    return shorten(" | ".join(parts), MAX_COLUMNS)
+
+
+def _show_margin(arena: Arena) -> str:
+    workload = arena.study.workload
+    return f"+-{100 * workload.margin:g} %" if workload.effect == "log_ratio" else f"+-{workload.margin:g}"
+
+
+def _write_table(sweep: Sweep, space: int) -> list[str]:
+    """Return the table's header and as many rows as fit: each arena's reference and best rows first."""
+    by_arena = {arena.name: make_rows(arena) for arena in sweep.arenas}
+    num_rows = sum(len(rows) for rows in by_arena.values())
+    num_shown = space - 1 if num_rows <= space - 1 else space - 2
+    chosen = _choose_rows(by_arena, num_shown)
+    claims: list[tuple[str, str]] = [_name_claim(sweep)]
+    lines: list[list[str]] = [["arena", "optimizer", "val loss", "step ms", "peak MiB", "lr"]]
+    for arena in sweep.arenas:
+        rows = by_arena[arena.name]
+        losses = format_fixed([row.val_loss for row in rows])
+        steps = format_fixed([None if row.step_s is None else row.step_s * 1e3 for row in rows])
+        peaks = format_fixed([None if row.peak_bytes is None else row.peak_bytes / MIB for row in rows])
+        effects = format_effects(arena, rows)
+        for index, row in enumerate(rows):
+            if (arena.name, row.cell.label) not in chosen:
+                continue
+            lr = "-" if row.cell.lr is None else f"{row.cell.lr:.3g}"
+            numbers = [cell.replace(ABSENT, "-") for cell in (losses[index], steps[index], peaks[index])]
+            lines.append([clean(arena.name), clean(row.cell.label), *numbers, lr])
+            claims.append((effects[index] or "", "" if row.judgement.is_reference else row.judgement.verdict))
+    joined = [[*line[:3], claim, *line[3:]] for line, claim in zip(lines, _join_claims(claims), strict=True)]
+    rest = num_rows - (len(lines) - 1)
+    more = [f"... {rest} more row{'s' * (rest != 1)} in the report"] if rest else []
+    return [*_align(joined), *more]
+
+
+def _name_claim(sweep: Sweep) -> tuple[str, str]:
+    references = {arena.reference.label for arena in sweep.arenas}
+    units = {", %" if arena.study.workload.effect == "log_ratio" else "" for arena in sweep.arenas}
+    against = f"vs {shorten(references.pop(), 14)}" if len(references) == 1 else "vs reference"
+    return against + (units.pop() if len(units) == 1 else ""), "verdict"
+
+
+def _join_claims(claims: list[tuple[str, str]]) -> list[str]:
+    """Return effect and verdict in one column; a verdict without a number may take the number's place."""
+    effect_width = max(len(effect) for effect, _ in claims)
+    verdict_width = max(len(verdict) for effect, verdict in claims if effect)
+    joined = []
+    for effect, verdict in claims:
+        if effect or len(verdict) <= verdict_width:
+            joined.append(f"{effect or '-':>{effect_width}}  {verdict}".rstrip())
+        else:
+            joined.append(f"{verdict:>{effect_width + 2 + verdict_width}}")
+    return joined
+
+
+def _choose_rows(by_arena: dict[str, tuple[Row, ...]], num_shown: int) -> set[tuple[str, str]]:
+    """Return (arena, label) of the rows to show: round by round one more from each arena."""
+    queues = []
+    for name, rows in by_arena.items():
+        # The reference gives the others their meaning; then best first.
+        ordered = sorted(rows, key=lambda row: not row.judgement.is_reference)
+        queues.append([(name, row.cell.label) for row in ordered])
+    rounds = [
+        queue[depth] for depth in range(max(map(len, queues))) for queue in queues if depth < len(queue)
+    ]
+    return set(rounds[: max(0, num_shown)])
+
+
+def _align(rows: list[list[str]]) -> list[str]:
+    widths = [max(measure(row[column]) for row in rows) for column in range(len(_IS_TEXT))]
+    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMNS else 1
+    while sum(widths) + gap * (len(widths) - 1) > MAX_COLUMNS:
+        room = {
+            column: widths[column] - least for column, least in _MIN_WIDTHS.items() if widths[column] > least
+        }
+        if not room:
+            break
+        widths[max(room, key=lambda column: room[column])] -= 1
+    lines = []
+    for row in rows:
+        cells = []
+        for cell, width, is_text in zip(row, widths, _IS_TEXT, strict=True):
+            cut = cell if measure(cell) <= width else shorten(cell, width)
+            padding = " " * (width - measure(cut))
+            cells.append(cut + padding if is_text else padding + cut)
+        lines.append(shorten_line((" " * gap).join(cells).rstrip()))
+    return lines
+
+
+def shorten_line(line: str) -> str:
+    """Return a line cut at the last column; unlike `shorten` it keeps the spaces that align a table."""
+    while measure(line) > MAX_COLUMNS:
+        line = line[:-1]
+    return line
+
+
+def _write_warnings(concerns: tuple[Concern, ...], space: int) -> list[str]:
+    lines: list[str] = []
+    for index, concern in enumerate(concerns):
+        # A warning whose remedy is not plain from its text brings the command along.
+        own = [shorten("! " + concern.brief, MAX_COLUMNS)]
+        if concern.brief.endswith(":") and concern.command:
+            own += _wrap_command(concern.command)
+        is_last = index == len(concerns) - 1
+        if len(lines) + len(own) + (not is_last) > space:
+            rest = len(concerns) - index
+            return [*lines, f"! +{rest} more in the report"] if space > len(lines) else lines
+        lines += own
+    return lines
+
+
+def _wrap_command(command: str) -> list[str]:
+    lines = textwrap.wrap(clean(command), MAX_COLUMNS - 6, break_long_words=True, break_on_hyphens=False)
+    return [
+        ("  " if index == 0 else "    ") + line + (" \\" if index < len(lines) - 1 else "")
+        for index, line in enumerate(lines)
+    ]
+
+
+def format_duration(seconds: float) -> str:
+    """Return a time span as a reader says it: 8.4 s, 1 min 12 s, 1 h 52 min."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes = round(seconds) // 60
+    if minutes < 60:
+        return f"{minutes} min {round(seconds) % 60} s"
+    return f"{minutes // 60} h {minutes % 60} min"
+
+
+def _show_path(path: Path) -> str:
+    try:
+        relative = os.path.relpath(path)
+    except ValueError:
+        # Another drive, on Windows.
+        return str(path)
+    return str(path) if relative.startswith("..") else relative

@@ -1,0 +1,129 @@
+"""Frozen records of what happened: one per run and one per measured step, with the unit in every name."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from bench.spec import Record, Run, Study
+
+Status = Literal["finished", "diverged", "oom", "timeout", "failed", "killed", "interrupted", "unsupported"]
+# Only these settle a run: every other end may be tried again.
+SETTLED: frozenset[str] = frozenset({"finished", "diverged"})
+
+
+class Machine(Record, frozen=True, kw_only=True):
+    """Where and with what a number was made."""
+
+    device: str
+    device_name: str
+    num_threads: int
+    num_cpus: int
+    platform: str
+    python: str
+    torch: str
+    bench: str
+    # Of the working folder's repository; None outside one.
+    commit: str | None
+    is_dirty: bool | None
+
+
+class Curve(Record, frozen=True, kw_only=True):
+    """A run over its evaluation points, the first one before training; all columns are equally long."""
+
+    step: tuple[int, ...]
+    # Mean over the steps since the previous point; the first has none.
+    train_loss: tuple[float | None, ...]
+    val_loss: tuple[float | None, ...]
+    # Training time so far; evaluation is off the clock.
+    elapsed_s: tuple[float, ...]
+    # Validation metrics by name: accuracy (share of items), psnr_db.
+    val_metrics: dict[str, tuple[float | None, ...]]
+
+
+class Result(Record, frozen=True, kw_only=True):
+    """What came of one run."""
+
+    schema: int
+    id: str
+    run: Run
+    status: Status
+    # Why it ended so, in one line; None for a finished run.
+    detail: str | None
+    # At the end of the schedule, a mean over all validation items; None unless finished.
+    val_loss: float | None
+    val_loss_best: float | None
+    train_loss: float | None
+    val_metrics: dict[str, float]
+    curve: Curve
+    num_steps: int
+    # The first step whose loss was not finite.
+    diverged_step: int | None
+    num_params: int
+    # Training items per step, and in total.
+    num_train_items: int
+    train_s: float
+    eval_s: float
+    engine: str
+    machine: Machine
+    # Names of files beside the result, such as a picture.
+    artifacts: tuple[str, ...]
+    started_at: str
+
+
+class Cost(Record, frozen=True, kw_only=True):
+    """What one step of a cell costs, measured alone."""
+
+    schema: int
+    id: str
+    cell_id: str
+    run: Run
+    status: Status
+    detail: str | None
+    num_steps: int
+    # Whole step: batch, forward, backward, optimizer.
+    step_mean_s: float | None
+    step_p50_s: float | None
+    step_p99_s: float | None
+    items_per_s: float | None
+    clock: Literal["wall", "thread_cpu", "cuda_event"] | None
+    num_params: int | None
+    params_bytes: int | None
+    grads_bytes: int | None
+    state_bytes: int | None
+    # Peak during one steady step: parameters, gradients, state, activations and temporaries.
+    peak_bytes: int | None
+    peak_source: Literal["cuda_allocator", "cpu_allocator_events"] | None
+    machine: Machine
+
+
+class StudyRecord(Record, frozen=True, kw_only=True):
+    """One study of a sweep as its folder keeps it: what was asked, and the ids that answer it."""
+
+    schema: int
+    study: Study
+    # Where its results are kept: with the ids, this names their files.
+    machine: Machine
+    # Evaluation runs, by seed order.
+    runs: tuple[Run, ...]
+    # None: not asked for, or it came to nothing (then `metering_detail` says why).
+    metering_id: str | None
+    metering_detail: str | None = None
+    # Ends that settle nothing (no result file answers them), by run id.
+    unsettled: dict[str, Result] = {}
+    # How many of the runs were answered from the store.
+    num_cached: int = 0
+
+
+class Manifest(Record, frozen=True, kw_only=True):
+    """What a sweep's folder says of itself."""
+
+    schema: int
+    name: str
+    command: str
+    started_at: str
+    ended_at: str | None
+    wall_s: float | None
+    is_interrupted: bool
+    # Files under studies/, in order.
+    studies: tuple[str, ...]
+    machine: Machine

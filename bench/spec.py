@@ -1,0 +1,204 @@
+"""Frozen records of what to run: the command line and the YAML, read once, with the bounds in the types."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from msgspec import Meta, Struct
+
+SCHEMA = 1
+
+Positive = Annotated[float, Meta(gt=0)]
+NonNegative = Annotated[float, Meta(ge=0)]
+Fraction = Annotated[float, Meta(ge=0, lt=1)]
+Count = Annotated[int, Meta(ge=1)]
+Name = Annotated[str, Meta(min_length=1, max_length=64)]
+Target = Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
+
+
+class Record(Struct, frozen=True, forbid_unknown_fields=True):
+    """What every record here is: frozen, and strict about unknown fields (keyword-only is not inherited)."""
+
+
+class Workload(Record, frozen=True, kw_only=True):
+    """A frozen, versioned task: what the numbers of a table belong to."""
+
+    name: Name
+    version: Count
+    steps: Count
+    # What budget=short takes.
+    short_steps: Count
+    batch_size: Count
+    # Optimizer name -> the learning rate that `lr: auto` means under `search=none`.
+    lr: dict[str, Positive]
+    # How two final losses are compared: their log-ratio (shown as %), or their difference.
+    effect: Literal["log_ratio", "difference"]
+    # Two optimizers closer than this (on the scale of `effect`) are tied.
+    margin: Positive
+    # Optimizer name -> {"val_loss": mean, "sd": seed sd, "n": seeds}, measured once and frozen.
+    reference: dict[str, dict[str, float]] = {}
+
+
+class Data(Record, frozen=True, kw_only=True):
+    """A data set: where it comes from, and the hash that says it is the one meant."""
+
+    target: Target
+    name: Name
+    version: str
+    licence: str
+    # Of the decoded source arrays; null accepts whatever is there.
+    sha256: str | None
+    # What one item is, in the singular: pixel, sample, token.
+    item: Name
+    args: dict[str, Any] = {}
+
+
+class Model(Record, frozen=True, kw_only=True):
+    """An `nn.Module` class and its arguments."""
+
+    target: Target
+    name: Name
+    args: dict[str, Any] = {}
+
+
+class LrRange(Record, frozen=True, kw_only=True):
+    """The learning rates worth trying, and who says so."""
+
+    default: Positive
+    low: Positive
+    high: Positive
+    source: str
+
+
+class OptimizerSearch(Record, frozen=True, kw_only=True):
+    """What a search may vary of one optimizer."""
+
+    lr: LrRange
+
+
+class Optimizer(Record, frozen=True, kw_only=True):
+    """A `torch.optim.Optimizer` class, its arguments, and the range its lr is searched in."""
+
+    target: Target
+    name: Name
+    lr: Positive | Literal["auto"]
+    # None: not passed to the class, whose own default then holds.
+    weight_decay: NonNegative | None = None
+    # Coupled (L2, through the gradient) or decoupled (times lr, past the gradient).
+    weight_decay_kind: Literal["l2", "decoupled", "none"] | None = None
+    # None: the class takes no such flag, or decides by itself.
+    impl: Literal["fused", "foreach", "forloop"] | None = None
+    search: OptimizerSearch
+    args: dict[str, Any] = {}
+
+
+class Schedule(Record, frozen=True, kw_only=True):
+    """The lr over a run as a pure function of the step."""
+
+    name: Literal["constant", "linear", "cosine"]
+    # Share of all steps spent rising linearly from 0.
+    warmup: Fraction
+    # The lr the decay ends at, as a share of the peak.
+    floor: Annotated[float, Meta(ge=0, le=1)]
+    interval: Literal["step", "epoch"]
+
+
+class Precision(Record, frozen=True, kw_only=True):
+    """The number formats a run computes in."""
+
+    name: Literal["fp32"]
+
+
+class Budget(Record, frozen=True, kw_only=True):
+    """How long a run lasts, and how often it is evaluated."""
+
+    name: Name
+    steps: Count
+    batch_size: Count
+    # Evaluations after the first step's start, evenly spread; the last is at the end.
+    evaluations: Count
+
+
+class Search(Record, frozen=True, kw_only=True):
+    """How an optimizer's free numbers are chosen."""
+
+    name: Literal["none"]
+
+
+class Meter(Record, frozen=True, kw_only=True):
+    """How a step's cost is measured."""
+
+    is_on: bool
+    warmup_steps: Count
+    steps: Annotated[int, Meta(ge=3)]
+
+
+class Engine(Record, frozen=True, kw_only=True):
+    """How a step is taken."""
+
+    name: Literal["eager"]
+
+
+class Report(Record, frozen=True, kw_only=True):
+    """What the report shows."""
+
+    # The optimizer all others are compared with; null: adamw, else the first by name.
+    reference: str | None
+    # Import paths of the chapters, in order.
+    sections: tuple[Target, ...]
+
+
+class Place(Record, frozen=True, kw_only=True):
+    """Where results live: changes no number."""
+
+    results: Annotated[str, Meta(min_length=1)]
+
+
+class Study(Record, frozen=True, kw_only=True):
+    """What one Hydra job asks for: one cell, over its seeds."""
+
+    do: Literal["compare", "plan"]
+    workload: Workload
+    # True when data, model or budget differ from the workload's own: shown as `name*`.
+    is_workload_modified: bool
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Precision
+    budget: Budget
+    search: Search
+    meter: Meter
+    engine: Engine
+    report: Report
+    place: Place
+    seeds: Count
+    clip_norm: Positive | None
+    device: Literal["auto", "cpu", "cuda", "mps"]
+    threads: Count
+    # Ends that a repeated command tries again; finished and diverged are settled.
+    retry: tuple[Literal["failed", "oom", "timeout", "killed", "interrupted"], ...]
+
+
+class Run(Record, frozen=True, kw_only=True):
+    """One training with everything resolved, and one seed."""
+
+    data: Data
+    model: Model
+    optimizer: Optimizer
+    schedule: Schedule
+    precision: Precision
+    budget: Budget
+    clip_norm: Positive | None
+    device: Literal["cpu", "cuda", "mps"]
+    threads: Count
+    seed: Annotated[int, Meta(ge=0)]
+    # Import path -> digest of its source, or its package's version; only those outside torch and bench.
+    sources: dict[str, str]
+
+
+class Metering(Record, frozen=True, kw_only=True):
+    """A request to measure what one step of a cell costs."""
+
+    run: Run
+    meter: Meter

@@ -1,0 +1,215 @@
+"""The only training loop: it asks an engine for steps, evaluates on schedule, knows no optimizer by name."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import time
+import traceback
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bench import build, precision
+from bench.data.arrays import Arrays
+from bench.engine.eager import Eager
+from bench.errors import BenchError, Unsupported
+from bench.identity import run_id
+from bench.result import Curve, Machine, Result, Status
+from bench.seeds import derive
+from bench.spec import SCHEMA, Run
+
+
+def train(run: Run, machine: Machine) -> tuple[Result, dict[str, bytes]]:
+    """Train one run to its end, whatever that is.
+
+    Args:
+        run: What to train.
+        machine: Recorded beside the numbers.
+
+    Returns:
+        The result, and files to keep beside it by name. A failure is a status, never an exception:
+        `diverged`, `oom`, `unsupported`, `failed` (with the traceback as a file).
+    """
+    progress = _Progress(run)
+    files: dict[str, bytes] = {}
+    try:
+        status, detail = progress.follow()
+        if status == "finished" and run.seed == 0:
+            # One picture a cell is enough to look at; numbers come from every seed.
+            files = progress.draw()
+    except torch.OutOfMemoryError as error:
+        status, detail = "oom", _first_line(error)
+    except Unsupported as error:
+        status, detail = "unsupported", str(error)
+    except Exception as error:
+        status, detail = "failed", f"{type(error).__name__}: {_first_line(error)}"
+        files = {"traceback.txt": traceback.format_exc().encode()}
+    return progress.conclude(status, detail, machine, tuple(files)), files
+
+
+def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, Arrays]:
+    """Return a run's live parts, in the number formats and with the threads it asks for.
+
+    Raises:
+        Unsupported: Model and data do not fit.
+        BuildError: A part refuses its arguments.
+    """
+    torch.set_num_threads(run.threads)
+    precision.apply(run.precision)
+    data = build.load_data(run.data, run.device)
+    model = build.build_model(run, data)
+    optimizer = build.build_optimizer(run.optimizer, model)
+    # Our own layers draw from counters; a foreign nn.Dropout draws from this stream.
+    torch.manual_seed(derive(run.seed, "foreign"))
+    return model, optimizer, data
+
+
+def evaluation_steps(num_steps: int, num_evaluations: int) -> list[int]:
+    """Return the steps after which a run is evaluated: evenly spread, the last one at its end."""
+    wanted = (round(num_steps * k / num_evaluations) for k in range(1, num_evaluations + 1))
+    return sorted({step for step in wanted if step > 0})
+
+
+class _Progress:
+    """A run under way: its curve so far, and both clocks."""
+
+    def __init__(self, run: Run) -> None:
+        self.run = run
+        self.started_at = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self.steps: list[int] = []
+        self.train_losses: list[float | None] = []
+        self.val_losses: list[float | None] = []
+        self.elapsed_s: list[float] = []
+        self.val_metrics: list[dict[str, float]] = []
+        self.train_s = 0.0
+        self.eval_s = 0.0
+        self.num_steps = 0
+        self.diverged_step: int | None = None
+        self.num_params = 0
+        self.num_train_items = 0
+
+    def follow(self) -> tuple[Status, str | None]:
+        """Train to the last step, or to the first window that holds a non-finite loss."""
+        run = self.run
+        self.model, self.optimizer, self.data = prepare(run)
+        self.num_params = sum(parameter.numel() for parameter in self.model.parameters())
+        engine = Eager(run, self.model, self.optimizer, self.data)
+        self.evaluate(None)
+        for end in evaluation_steps(run.budget.steps, run.budget.evaluations):
+            start = time.perf_counter()
+            losses = [engine.step(step) for step in range(self.num_steps, end)]
+            # The window's one synchronisation: the clock stops here, evaluation is not training time.
+            window = torch.stack(losses).tolist()
+            self.train_s += time.perf_counter() - start
+            self.num_train_items += len(window) * engine.num_step_items
+            for offset, loss in enumerate(window):
+                if not math.isfinite(loss):
+                    self.diverged_step = self.num_steps + offset
+                    self.num_steps = self.diverged_step + 1
+                    return "diverged", f"training loss was {loss} at step {self.diverged_step}"
+            self.num_steps = end
+            if not self.evaluate(math.fsum(window) / len(window)):
+                self.diverged_step = end
+                return "diverged", f"validation loss was not finite after step {end}"
+        return "finished", None
+
+    def evaluate(self, train_loss: float | None) -> bool:
+        """Add a point to the curve; return whether the validation loss is finite."""
+        start = time.perf_counter()
+        _set_mode(self.model, self.optimizer, is_training=False)
+        loss, metrics = validate(self.model, self.data)
+        _set_mode(self.model, self.optimizer, is_training=True)
+        is_finite = math.isfinite(loss)
+        self.steps.append(self.num_steps)
+        self.train_losses.append(train_loss)
+        self.val_losses.append(loss if is_finite else None)
+        self.elapsed_s.append(self.train_s)
+        self.val_metrics.append({name: value for name, value in metrics.items() if math.isfinite(value)})
+        self.eval_s += time.perf_counter() - start
+        return is_finite
+
+    def draw(self) -> dict[str, bytes]:
+        """Return the files the data makes of a trained model."""
+        _set_mode(self.model, self.optimizer, is_training=False)
+
+        def predict(inputs: Tensor) -> Tensor:
+            with torch.no_grad():
+                outputs: Tensor = self.model(inputs)
+            return outputs
+
+        return self.data.artifacts(predict)
+
+    def conclude(
+        self, status: Status, detail: str | None, machine: Machine, artifacts: tuple[str, ...]
+    ) -> Result:
+        """Return the record of how it ended."""
+        is_finished = status == "finished"
+        known = [loss for loss in self.val_losses if loss is not None]
+        names = sorted({name for metrics in self.val_metrics for name in metrics})
+        return Result(
+            schema=SCHEMA,
+            id=run_id(self.run),
+            run=self.run,
+            status=status,
+            detail=detail,
+            val_loss=self.val_losses[-1] if is_finished else None,
+            val_loss_best=min(known, default=None),
+            train_loss=self.train_losses[-1] if is_finished else None,
+            val_metrics=self.val_metrics[-1] if is_finished else {},
+            curve=Curve(
+                step=tuple(self.steps),
+                train_loss=tuple(self.train_losses),
+                val_loss=tuple(self.val_losses),
+                elapsed_s=tuple(self.elapsed_s),
+                val_metrics={name: tuple(m.get(name) for m in self.val_metrics) for name in names},
+            ),
+            num_steps=self.num_steps,
+            diverged_step=self.diverged_step,
+            num_params=self.num_params,
+            num_train_items=self.num_train_items,
+            train_s=self.train_s,
+            eval_s=self.eval_s,
+            engine=Eager.name,
+            machine=machine,
+            artifacts=artifacts,
+            started_at=self.started_at,
+        )
+
+
+def validate(model: nn.Module, data: Arrays) -> tuple[float, dict[str, float]]:
+    """Return the exact validation loss and metrics of a model: sums over all items, divided once.
+
+    Args:
+        model: In evaluation mode, on the data's device.
+        data: Its validation part is used, whole.
+
+    Returns:
+        The mean loss per item, and the metrics by name.
+    """
+    total: Tensor | None = None
+    sums: dict[str, Tensor] = {}
+    with torch.no_grad():
+        for inputs, targets in data.val_batches():
+            outputs = model(inputs)
+            loss = data.loss(outputs, targets).double()
+            total = loss if total is None else total + loss
+            for name, value in data.metrics(outputs, targets).items():
+                sums[name] = sums[name] + value if name in sums else value
+    if total is None:
+        raise BenchError(f"data: no validation items ({data.num_val_items})")
+    val_loss = total.item() / data.num_val_items
+    return val_loss, data.summarise(val_loss, {name: float(value) for name, value in sums.items()})
+
+
+def _set_mode(model: nn.Module, optimizer: Any, *, is_training: bool) -> None:
+    model.train(is_training)
+    # Schedule-free optimizers evaluate at other weights than they train.
+    switch = getattr(optimizer, "train" if is_training else "eval", None)
+    if callable(switch):
+        switch()
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or ["no message"])[0][:300]

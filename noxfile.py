@@ -1,0 +1,96 @@
+"""The one way to check a change: `nox` runs lint, types, smoke and tests; `nox -l` lists the rest."""
+
+from __future__ import annotations
+
+import tempfile
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.2.9"
+# The tests come last, so that their closing line is the last word.
+nox.options.sessions = ["lint", "types", "smoke", "tests"]
+nox.options.reuse_existing_virtualenvs = True
+nox.options.error_on_missing_interpreters = True
+# Not uv: it does not read pip's own configuration, where a machine says which build of torch it wants.
+nox.options.default_venv_backend = "venv"
+
+TRIED = ("-c", "constraints.txt")
+SWEEP = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=2")
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint rules, floors: reads the code without importing it, so nothing heavy is installed."""
+    session.install(*TRIED, "ruff", "import-linter")
+    session.run("ruff", "format", "--check", "--quiet")
+    session.run("ruff", "check", "--quiet")
+    session.run("lint-imports", "--no-logo")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Check bench/ with mypy, strictly; torch is installed because its types are what is checked against."""
+    session.install(*TRIED, "-e", ".[dev]")
+    session.run("mypy")
+
+
+@nox.session
+def smoke(session: nox.Session) -> None:
+    """Run the first command of the README from this checkout, then from a wheel in an empty folder."""
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        session.run("python", "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", temporary, ".")
+        wheel = str(next(folder.glob("*.whl")))
+        session.install(*TRIED, wheel)
+        # The version does not change with every edit: in a reused environment pip would keep the old code.
+        session.install("--force-reinstall", "--no-deps", wheel)
+
+        # `python -m` puts the current folder first: this is the checkout's code, whatever is installed.
+        there = folder / "there"
+        _sweep(session, ["python", "-m", "bench"], there, f"place.results={there}")
+        empty = folder / "empty"
+        empty.mkdir()
+        with session.chdir(empty):
+            _sweep(session, ["bench"], empty / "results")
+        if left := sorted(entry.name for entry in empty.iterdir() if entry.name != "results"):
+            session.error(f"a sweep leaves results/ and nothing else, not {left}")
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """Run the tests; arguments after `--` go to pytest."""
+    session.install(*TRIED, "-e", ".[dev]")
+    session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(default=False)
+def slow(session: nox.Session) -> None:
+    """Run the tests that take more than 20 s each."""
+    session.install(*TRIED, "-e", ".[dev]")
+    session.run("pytest", "-m", "slow", *session.posargs)
+
+
+@nox.session(default=False)
+def bench(session: nox.Session) -> None:
+    """Time the harness itself: the benchmarks under tests/benchmarks."""
+    session.install(*TRIED, "-e", ".[dev]")
+    session.run("pytest", "tests/benchmarks", "-m", "slow or not slow", *session.posargs)
+
+
+@nox.session(default=False)
+def readme(session: nox.Session) -> None:
+    """Hold README.md against the disk and run its commands."""
+    session.install(*TRIED, "-e", ".[dev]")
+    session.run("pytest", "tests/house/test_readme.py", *session.posargs)
+
+
+def _sweep(session: nox.Session, command: list[str], results: Path, *more: str) -> None:
+    session.run(*command, *SWEEP, *more)
+    pages = [page for page in results.glob("*/report.html") if not page.parent.is_symlink()]
+    if len(pages) != 1:
+        session.error(f"wanted one report under {results}, got {pages}")
+    before = pages[0].stat().st_mtime_ns
+    session.run("python", "-m", "bench.report", str(pages[0].parent))
+    if pages[0].stat().st_mtime_ns == before:
+        session.error(f"python -m bench.report did not write {pages[0]} again")

@@ -1,0 +1,282 @@
+"""Synthetic sweep folders, true to the schema and written through the store: what the report's tests read."""
+
+from __future__ import annotations
+
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+from PIL import Image
+
+from bench.identity import cell_id, cost_id, run_id
+from bench.result import SETTLED, Cost, Curve, Machine, Manifest, Result, StudyRecord
+from bench.spec import (
+    SCHEMA,
+    Budget,
+    Data,
+    Engine,
+    LrRange,
+    Meter,
+    Metering,
+    Model,
+    Optimizer,
+    OptimizerSearch,
+    Place,
+    Precision,
+    Report,
+    Run,
+    Schedule,
+    Search,
+    Study,
+    Workload,
+)
+from bench.store import Store
+
+COMMAND = "python -m bench -m optimizer=adam,adamw"
+_TARGETS = {"adam": "torch.optim.Adam", "adamw": "torch.optim.AdamW", "sgd": "torch.optim.SGD"}
+_KINDS: dict[str, Literal["l2", "decoupled"]] = {"adam": "l2", "adamw": "decoupled", "sgd": "l2"}
+
+
+def make_machine(**changes: Any) -> Machine:
+    """Return a machine, changed where asked."""
+    return msgspec.structs.replace(
+        Machine(
+            device="cpu",
+            device_name="Test CPU @ 2.00GHz",
+            num_threads=1,
+            num_cpus=2,
+            platform="Linux x86_64",
+            python="3.11.9",
+            torch="2.13.0",
+            bench="0.1.0",
+            commit="0123456789abcdef",
+            is_dirty=False,
+        ),
+        **changes,
+    )
+
+
+def make_study(
+    name: str = "adamw", *, lr: float = 1e-3, weight_decay: float | None = 0.01, **changes: Any
+) -> Study:
+    """Return a study of one optimizer on a small image workload, changed where asked."""
+    optimizer = Optimizer(
+        target=_TARGETS.get(name, "somewhere.else.Custom" + re.sub(r"\W", "", name)),
+        name=name,
+        lr=lr,
+        weight_decay=weight_decay,
+        weight_decay_kind=_KINDS.get(name),
+        impl="foreach",
+        search=OptimizerSearch(lr=LrRange(default=1e-3, low=1e-5, high=1e-1, source="its authors")),
+        args={"betas": [0.9, 0.999]},
+    )
+    study = Study(
+        do="compare",
+        workload=Workload(
+            name="photo_mlp",
+            version=1,
+            steps=200,
+            short_steps=50,
+            batch_size=1024,
+            lr={},
+            effect="log_ratio",
+            margin=0.02,
+        ),
+        is_workload_modified=False,
+        data=Data(
+            target="bench.data.photo.Photo",
+            name="photo",
+            version="1",
+            licence="CC0",
+            sha256="ab" * 32,
+            item="pixel",
+        ),
+        model=Model(target="bench.model.mlp.Mlp", name="photo_mlp", args={"depth": 2, "width": 64}),
+        optimizer=optimizer,
+        schedule=Schedule(name="cosine", warmup=0.1, floor=0.0, interval="step"),
+        precision=Precision(name="fp32"),
+        budget=Budget(name="short", steps=200, batch_size=1024, evaluations=10),
+        search=Search(name="none"),
+        meter=Meter(is_on=True, warmup_steps=2, steps=10),
+        engine=Engine(name="eager"),
+        report=Report(reference=None, sections=("bench.report.section.answer",)),
+        place=Place(results="results"),
+        seeds=3,
+        clip_norm=None,
+        device="cpu",
+        threads=1,
+        retry=(),
+    )
+    return msgspec.structs.replace(study, **changes)
+
+
+def make_run(study: Study, seed: int) -> Run:
+    """Return one run of a study."""
+    return Run(
+        data=study.data,
+        model=study.model,
+        optimizer=study.optimizer,
+        schedule=study.schedule,
+        precision=study.precision,
+        budget=study.budget,
+        clip_norm=study.clip_norm,
+        device="cpu",
+        threads=study.threads,
+        seed=seed,
+        sources={},
+    )
+
+
+def make_result(run: Run, end: float | str, machine: Machine, detail: str | None = None) -> Result:
+    """Return how a run ended.
+
+    Args:
+        run: What ran.
+        end: Its final loss, or the status it ended with instead.
+        machine: Where.
+        detail: Why it ended so.
+    """
+    points, steps = run.budget.evaluations + 1, run.budget.steps
+    is_finished = isinstance(end, float)
+    final = end if isinstance(end, float) else 0.02
+    num_points = points if is_finished else points // 2
+    losses = [
+        final + (0.3 - final) * math.exp(-4 * index / (points - 1)) * (index < points - 1)
+        for index in range(points)
+    ]
+    curve = Curve(
+        step=tuple(index * steps // (points - 1) for index in range(num_points)),
+        train_loss=(None, *losses[1:num_points]),
+        val_loss=tuple(losses[:num_points]),
+        elapsed_s=tuple(0.3 * index for index in range(num_points)),
+        val_metrics={"psnr_db": tuple(-10 * math.log10(loss) for loss in losses[:num_points])},
+    )
+    return Result(
+        schema=SCHEMA,
+        id=run_id(run),
+        run=run,
+        status="finished" if is_finished else end,  # type: ignore[arg-type]
+        detail=detail,
+        val_loss=final if is_finished else None,
+        val_loss_best=final if is_finished else None,
+        train_loss=final if is_finished else None,
+        val_metrics={"psnr_db": -10 * math.log10(final)} if is_finished else {},
+        curve=curve,
+        num_steps=steps if is_finished else steps // 2,
+        diverged_step=40 if end == "diverged" else None,
+        num_params=8_000,
+        num_train_items=steps * run.budget.batch_size,
+        train_s=3.0,
+        eval_s=0.2,
+        engine="eager",
+        machine=machine,
+        artifacts=("learned.png", "original.png") if is_finished and run.seed == 0 else (),
+        started_at="2026-11-22T14:32:00+00:00",
+    )
+
+
+def make_cost(study: Study, run: Run, machine: Machine, *, state_words: int = 2) -> Cost:
+    """Return what a step of a study costs; state of that many words per parameter."""
+    params = 4 * 8_000
+    return Cost(
+        schema=SCHEMA,
+        id=cost_id(Metering(run=run, meter=study.meter)),
+        cell_id=cell_id(run),
+        run=run,
+        status="finished",
+        detail=None,
+        num_steps=10,
+        step_mean_s=0.0021,
+        step_p50_s=0.0020,
+        step_p99_s=0.0031,
+        items_per_s=1024 / 0.0021,
+        clock="thread_cpu",
+        num_params=8_000,
+        params_bytes=params,
+        grads_bytes=params,
+        state_bytes=state_words * params,
+        peak_bytes=(state_words + 2) * params + 600_000,
+        peak_source="cpu_allocator_events",
+        machine=machine,
+    )
+
+
+def write_sweep(
+    root: Path,
+    cells: Sequence[tuple[Study, Sequence[float | str]]],
+    *,
+    name: str = "adam-adamw-1f0c9a",
+    details: Mapping[str, str] | None = None,
+    machine: Machine | None = None,
+    **changes: Any,
+) -> Path:
+    """Write a sweep's folder and its results.
+
+    Args:
+        root: `results/`.
+        cells: Each study, and per seed its final loss or the status it ended with; "absent" leaves nothing.
+        name: The sweep's.
+        details: Status -> reason.
+        machine: Where it all ran.
+        **changes: To the manifest.
+
+    Returns:
+        The sweep's folder.
+    """
+    store = Store(root)
+    machine = machine or make_machine()
+    records: dict[str, StudyRecord] = {}
+    for number, (study, ends) in enumerate(cells):
+        runs = tuple(make_run(study, seed) for seed in range(len(ends)))
+        unsettled = {}
+        for run, end in zip(runs, ends, strict=True):
+            if end == "absent":
+                continue
+            result = make_result(run, end, machine, (details or {}).get(str(end)))
+            pictures = {"original.png": _draw(0.0), "learned.png": _draw(0.2)} if result.artifacts else None
+            store.publish(result, pictures)
+            if result.status not in SETTLED:
+                unsettled[result.id] = result
+        has_cost = any(isinstance(end, float) for end in ends)
+        cost = (
+            make_cost(study, runs[0], machine, state_words=0 if study.optimizer.name == "sgd" else 2)
+            if has_cost
+            else None
+        )
+        if cost is not None:
+            store.publish_cost(cost)
+        records[f"{number:03d}.json"] = StudyRecord(
+            machine=machine,
+            schema=SCHEMA,
+            study=study,
+            runs=runs,
+            metering_id=cost.id if cost else None,
+            unsettled=unsettled,
+        )
+    manifest = Manifest(
+        schema=SCHEMA,
+        name=name,
+        command=COMMAND,
+        started_at="2026-11-22T14:32:00+00:00",
+        ended_at="2026-11-22T14:33:12+00:00",
+        wall_s=72.0,
+        is_interrupted=False,
+        studies=tuple(records),
+        machine=machine,
+    )
+    return store.write_sweep(msgspec.structs.replace(manifest, **changes), records)
+
+
+def _draw(noise: float) -> bytes:
+    """Return a small PNG: a gradient, blurred by noise."""
+    rows, columns = np.mgrid[0:32, 0:48]
+    image = np.stack([rows / 32, columns / 48, np.full((32, 48), 0.5)], axis=-1)
+    image = np.clip(image + noise * np.random.default_rng(0).standard_normal(image.shape), 0, 1)
+    buffer = io.BytesIO()
+    Image.fromarray((255 * image).astype(np.uint8)).save(buffer, format="PNG")
+    return buffer.getvalue()

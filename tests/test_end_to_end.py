@@ -1,0 +1,194 @@
+"""The whole way, from a command line to a report: what was asked for is what ran."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.commands import REPOSITORY, read_sweep, run_bench
+
+SMOKE = ("budget=smoke", "seeds=2", "meter=none")
+
+MINE = """
+import torch
+
+SCALE = 1.0
+
+class Mine(torch.optim.SGD):
+    def __init__(self, params, lr: float = 0.1, nudge: float = 0.0):
+        super().__init__(params, lr=lr * SCALE + nudge)
+"""
+MINE_YAML = """
+_target_: mine.Mine
+name: mine
+lr: auto
+nudge: 0.0
+search:
+  lr: {default: 0.1, low: 0.001, high: 10.0, source: here}
+"""
+
+
+def test_a_sweep_ends_in_a_report_and_a_second_one_trains_nothing(tmp_path: Path) -> None:
+    command = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=3")
+    first = run_bench(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    sweep = read_sweep(tmp_path / "results")
+    assert [len(results) for results in sweep.results] == [3, 3]
+    assert {result.status for results in sweep.results for result in results} == {"finished"}
+    for name in ("report.html", "report.md", "summary.txt"):
+        assert (sweep.folder / name).stat().st_size > 0
+    assert (sweep.folder / "summary.txt").read_text() == first.stdout
+    lines = first.stdout.splitlines()
+    assert len(lines) <= 16 and max(map(len, lines)) <= 100
+    assert list(tmp_path.iterdir()) == [tmp_path / "results"]
+
+    stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("result.json")}
+    start = time.monotonic()
+    second = run_bench(*command, cwd=tmp_path, is_watched=True)
+    assert time.monotonic() - start < 20
+    assert second.returncode == 0
+    assert "6 runs in 2 studies; 6 cached" in second.stderr
+    assert "torch not imported" in second.stderr
+    assert stored == {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("result.json")}
+
+
+def test_a_single_run_ends_in_the_same_report(tmp_path: Path) -> None:
+    done = run_bench("budget=smoke", "workload=digits_mlp", "seeds=1", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "digits_mlp*" in done.stdout and "adamw" in done.stdout
+    assert (read_sweep(tmp_path / "results").folder / "report.html").exists()
+
+
+def test_smoke_is_the_named_workload_at_ten_steps(tmp_path: Path) -> None:
+    assert run_bench("workload=photo_mlp", *SMOKE, cwd=tmp_path).returncode == 0
+    [results] = read_sweep(tmp_path / "results").results
+    assert [(result.num_steps, result.run.data.name, result.run.budget.batch_size) for result in results] == [
+        (10, "photo", 512)
+    ] * 2
+
+
+def test_depth_changes_the_model(tmp_path: Path) -> None:
+    assert run_bench("-m", "model.depth=2,3", *SMOKE, cwd=tmp_path).returncode == 0
+    two, three = read_sweep(tmp_path / "results").results
+    assert three[0].num_params - two[0].num_params == 64 * 64 + 64
+
+
+def test_another_model_runs_on_the_same_data(tmp_path: Path) -> None:
+    assert run_bench("workload=digits_mlp", "model=cnn", *SMOKE, cwd=tmp_path).returncode == 0
+    sweep = read_sweep(tmp_path / "results")
+    assert sweep.studies[0].study.is_workload_modified
+    assert sweep.results[0][0].run.model.target == "bench.model.cnn.Cnn"
+    assert "accuracy" in sweep.results[0][0].val_metrics
+
+
+def test_two_workloads_share_one_report(tmp_path: Path) -> None:
+    done = run_bench("-m", "workload=digits_mlp,gaussian_mlp", "optimizer=sgd,adam", *SMOKE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    sweep = read_sweep(tmp_path / "results")
+    assert [(s.study.workload.name, s.study.optimizer.name) for s in sweep.studies] == [
+        ("digits_mlp", "sgd"), ("digits_mlp", "adam"), ("gaussian_mlp", "sgd"), ("gaussian_mlp", "adam")
+    ]  # fmt: skip
+    assert "digits_mlp" in done.stdout and "gaussian_mlp" in done.stdout
+
+
+def test_a_model_that_does_not_fit_is_a_row(tmp_path: Path) -> None:
+    done = run_bench("-m", "model=photo_mlp,cnn", *SMOKE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    fits, misfit = read_sweep(tmp_path / "results").results
+    assert {result.status for result in fits} == {"finished"}
+    assert {result.status for result in misfit} == {"unsupported"}
+    assert "does not fit" in (tmp_path / "results" / "latest" / "report.md").read_text()
+
+
+def test_a_class_of_ones_own_needs_no_file_of_ours(tmp_path: Path) -> None:
+    custom = ("optimizer=custom", "optimizer._target_=torch.optim.RMSprop", "optimizer.name=rmsprop")
+    done = run_bench(*custom, *SMOKE, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "rmsprop" in done.stdout
+    plus = run_bench(*custom, "+optimizer.alpha=0.9", *SMOKE, cwd=tmp_path)
+    assert plus.returncode == 0, plus.stderr
+    assert read_sweep(tmp_path / "results").studies[0].study.optimizer.args == {"alpha": 0.9}
+
+
+def test_a_yaml_outside_the_tree_joins_a_sweep_and_editing_its_class_retrains_it_alone(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "mine.py").write_text(MINE)
+    folder = tmp_path / "more" / "optimizer"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(MINE_YAML)
+    command = ("--config-dir", "more", "-m", "optimizer=adam,mine", *SMOKE)
+
+    first = run_bench(*command, cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    assert "mine" in first.stdout and "adam" in first.stdout
+    before = read_sweep(tmp_path / "results").results
+
+    (tmp_path / "mine.py").write_text(MINE.replace("SCALE = 1.0", "SCALE = 0.5"))
+    second = run_bench(*command, cwd=tmp_path)
+    assert "4 runs in 2 studies; 2 cached" in second.stderr
+    after = read_sweep(tmp_path / "results").results
+    assert [r.id for r in after[0]] == [r.id for r in before[0]]
+    assert after[1][0].val_loss != before[1][0].val_loss
+
+
+def test_an_unreadable_result_stops_the_sweep_in_one_line(tmp_path: Path) -> None:
+    assert run_bench(*SMOKE, cwd=tmp_path).returncode == 0
+    damaged = sorted((tmp_path / "results").rglob("result.json"))[0]
+    damaged.write_bytes(damaged.read_bytes()[:100])
+    done = run_bench(*SMOKE, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.count("\n") == 1 and "result.json: not a result record" in done.stderr
+
+
+def test_a_failing_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
+    (tmp_path / "mine.py").write_text(
+        MINE + "\n    def step(self, closure):\n        raise OSError('no step today')\n"
+    )
+    folder = tmp_path / "more" / "optimizer"
+    folder.mkdir(parents=True)
+    (folder / "mine.yaml").write_text(MINE_YAML)
+    done = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *SMOKE, cwd=tmp_path)
+    assert done.returncode == 3
+    failed, finished = read_sweep(tmp_path / "results").results
+    assert {(r.status, r.detail) for r in failed} == {("failed", "OSError: no step today")}
+    assert {r.status for r in finished} == {"finished"}
+    assert list((tmp_path / "results").rglob("traceback.txt"))
+    again = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *SMOKE, cwd=tmp_path)
+    assert again.returncode == 3 and "4 cached" in again.stderr
+    retried = run_bench(
+        "--config-dir", "more", "-m", "optimizer=mine,adam", "retry=[failed]", *SMOKE, cwd=tmp_path
+    )
+    assert retried.returncode == 3 and "2 cached" in retried.stderr
+
+
+def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
+    process = subprocess.Popen(
+        [sys.executable, "-m", "bench", "seeds=500", "budget.steps=100", "meter=none"],
+        cwd=tmp_path, env={**__import__("os").environ, "PYTHONPATH": str(REPOSITORY)},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith("[  3/500]"):
+            process.send_signal(signal.SIGINT)
+            break
+    stdout, stderr = process.communicate(timeout=60)
+    assert process.returncode == 130, stderr
+    assert "INTERRUPTED" in stdout
+    assert len(list((tmp_path / "results").rglob("result.json"))) >= 3
+
+
+@pytest.mark.parametrize(
+    "overrides", [["experiment=tutorial_decay", "optimizer=adamw"], ["experiment=tutorial_dropout"]]
+)
+def test_tutorial_programs_are_presets(overrides: list[str], tmp_path: Path) -> None:
+    done = run_bench(*overrides, "seeds=1", "meter=none", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    [[result]] = read_sweep(tmp_path / "results").results
+    assert result.num_steps == 300 and result.run.optimizer.lr == 1e-3

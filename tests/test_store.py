@@ -1,0 +1,131 @@
+"""What is published stays, is whole or absent, and is read back strictly."""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from bench.errors import StoreError
+from bench.result import Result
+from bench.spec import SCHEMA
+from bench.store import Store, encode, environment, read_record, write_atomic
+from tests.records import MACHINE, make_result
+
+replace = msgspec.structs.replace
+
+
+def test_a_settled_result_comes_back_equal(tmp_path: Path) -> None:
+    store, result = Store(tmp_path), make_result(artifacts=("learned.png",))
+    assert store.find(result.id, MACHINE) is None
+    store.publish(result, {"learned.png": b"picture"})
+    assert store.find(result.id, MACHINE) == result
+    assert (store.run_folder(result.id, MACHINE) / "learned.png").read_bytes() == b"picture"
+    assert not list(tmp_path.rglob(".tmp.*"))
+
+
+def test_the_first_writer_wins(tmp_path: Path) -> None:
+    store, first = Store(tmp_path), make_result()
+    second = replace(first, train_s=9.0)
+    assert store.publish(first) == first
+    assert store.publish(second) == first
+    assert store.find(first.id, MACHINE) == first
+
+
+def test_other_torch_or_device_does_not_answer(tmp_path: Path) -> None:
+    store, result = Store(tmp_path), make_result()
+    store.publish(result)
+    assert store.find(result.id, replace(MACHINE, torch="2.13.9")) == result
+    assert store.find(result.id, replace(MACHINE, torch="2.14.0")) is None
+    assert store.find(result.id, replace(MACHINE, device_name="Other CPU")) is None
+
+
+def test_an_unsettled_end_is_an_attempt(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    first = make_result(status="failed", detail="one", val_loss=None)
+    second = replace(first, status="oom", detail="two")
+    store.publish(first)
+    store.publish(second)
+    assert store.find(first.id, MACHINE) is None
+    assert store.last_attempt(first.id, MACHINE) == second
+
+
+def test_names_of_devices_never_leave_the_folder() -> None:
+    name = environment(replace(MACHINE, device_name="../../etc/passwd\n" + "x" * 500))
+    assert "/" not in name and ".." not in name and len(name) < 100
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"{",
+        b"[]",
+        b"null",
+        b"\xff\xfe",
+        b'{"schema": 1}',
+        b'{"schema": "1"}',
+        b'{"schema": 1, "x": NaN}',
+        b"[" * 100_000,
+    ],
+)
+def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "result.json"
+    path.write_bytes(content)
+    with pytest.raises(StoreError) as caught:
+        read_record(path, Result)
+    assert str(caught.value).startswith(str(path)) and "\n" not in str(caught.value)
+
+
+def test_unknown_fields_and_newer_schemas_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "result.json"
+    plain = json.loads(encode(make_result()))
+    path.write_text(json.dumps(plain | {"extra": 1}))
+    with pytest.raises(StoreError, match="unknown field `extra`"):
+        read_record(path, Result)
+    path.write_text(json.dumps(plain | {"schema": SCHEMA + 1}))
+    with pytest.raises(StoreError, match="newer bench"):
+        read_record(path, Result)
+
+
+def test_every_truncation_is_noticed(tmp_path: Path) -> None:
+    path, content = tmp_path / "result.json", encode(make_result())
+    for length in range(0, len(content.rstrip()), 37):
+        path.write_bytes(content[:length])
+        with pytest.raises(StoreError):
+            read_record(path, Result)
+
+
+def test_a_full_disk_leaves_nothing_half_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, result = Store(tmp_path), make_result()
+
+    def fail(descriptor: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", fail)
+    with pytest.raises(StoreError, match="No space left"):
+        store.publish(result)
+    monkeypatch.undo()
+    assert not [path for path in tmp_path.rglob("*") if path.is_file()]
+    assert store.publish(result) == result
+
+
+def _publish(root: str, train_s: float) -> float:
+    return Store(Path(root)).publish(make_result(train_s=train_s)).train_s
+
+
+def test_of_many_processes_one_wins(tmp_path: Path) -> None:
+    with multiprocessing.get_context("spawn").Pool(2) as pool:
+        held = pool.starmap(_publish, [(str(tmp_path), float(number)) for number in range(20)])
+    assert len(set(held)) == 1
+
+
+def test_derived_files_are_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "deep" / "summary.txt"
+    write_atomic(path, b"one")
+    write_atomic(path, b"two")
+    assert path.read_bytes() == b"two" and [p.name for p in path.parent.iterdir()] == ["summary.txt"]
