@@ -79,6 +79,13 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session(default=False)
+def postgres(session: nox.Session) -> None:
+    """Share a search through a real PostgreSQL; wants its server installed (apt-get install postgresql)."""
+    session.install(*TRIED, "-e", ".[dev,postgres]")
+    session.run("pytest", "tests/postgres", "-m", "postgres", *session.posargs)
+
+
+@nox.session(default=False)
 def readme(session: nox.Session) -> None:
     """Hold README.md against the disk and run its commands."""
     session.install(*TRIED, "-e", ".[dev]")

@@ -13,7 +13,7 @@ from torch import nn
 from bench.arguments import bind, locate
 from bench.data.arrays import Arrays
 from bench.errors import BuildError, DataError, Unsupported
-from bench.seeds import derive
+from bench.seeds import derive, seed_for
 from bench.spec import Data, Model, Optimizer, Run
 
 # What the builder supplies itself, by parameter name, when a model's signature asks for it.
@@ -74,7 +74,7 @@ def build_model(run: Run, data: Arrays) -> nn.Module:
             arguments[name] = getattr(data, name)
     # Drawn on the CPU from a private stream: the same weights on every device, whatever ran before.
     with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(derive(run.seed, "init"))
+        torch.manual_seed(derive(seed_for(run.seed, run.vary, "init"), "init"))
         try:
             model = cls(**arguments)
         except (TypeError, ValueError) as error:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import re
 import shlex
 import sys
 from pathlib import Path
-from typing import Any
 
 import hydra
 from hydra.core.global_hydra import GlobalHydra
@@ -17,18 +15,11 @@ from hydra.errors import HydraException, MissingConfigException, OverrideParseEx
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from bench import runner, strict
-from bench.errors import BenchError, SpecError, nearest
+from bench import runner
+from bench.command import expand, list_overrides, name_sweep
+from bench.configuration import RESERVED, config_folder, read_studies
+from bench.errors import BenchError, nearest
 from bench.spec import Study
-
-# What a group's YAML may say beside the arguments of its `_target_`.
-RESERVED = {
-    "data": {"name", "version", "licence", "sha256", "item"},
-    "model": {"name"},
-    "optimizer": {"name", "lr", "weight_decay", "weight_decay_kind", "impl", "search"},
-}
-# These choose where results go and what is shown of them: the same sweep, whatever they say.
-_UNNAMED = ("hydra.", "hydra/", "place.", "report.", "report=", "retry=", "do=")
 
 _studies: list[Study] = []
 _errors: list[str] = []
@@ -45,121 +36,56 @@ def main() -> None:
     # `python -m bench` sees modules of the working folder; so does the console script.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
+    typed, sys.argv[1:] = sys.argv[1:], expand(sys.argv[1:])
     try:
         _compose_all()
         if _errors:
             sys.exit(_complain(_errors))
         if _studies:
-            sys.exit(_run(_studies))
+            sys.exit(_run(_studies, typed))
     except BenchError as error:
         sys.exit(_complain([str(error)]))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain([_explain(error)]))
 
 
-def config_folder() -> Path:
-    """Return the folder of our YAML: inside the package in a wheel, beside it in a checkout."""
-    package = Path(__file__).resolve().parent
-    for folder in (package / "conf", package.parent / "conf"):
-        if (folder / "config.yaml").is_file():
-            return folder
-    raise SpecError(f"conf: no config.yaml in {package} or beside it; the installation is incomplete")
-
-
 @hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
 def _compose_all(config: DictConfig) -> None:
     """Hydra's job: under the basic launcher only collect; under any other, run the one study in place."""
     try:
-        study = read_study(config, HydraConfig.get().runtime.choices["workload"])
+        studies = read_studies(config, HydraConfig.get().runtime.choices["workload"])
     except (BenchError, OmegaConfBaseException) as error:
         # Hydra would print a line of its own about an exception, and go on with the next job.
         _errors.append(_explain(error))
         return
     if "BasicLauncher" in HydraConfig.get().launcher._target_:
-        _studies.append(study)
-    elif _run([study], list(HydraConfig.get().overrides.task)) == 1:
+        _studies.extend(studies)
+    elif _run(studies, list(HydraConfig.get().overrides.task), is_alone=True) == 1:
         raise RuntimeError(f"nothing was produced for {' '.join(HydraConfig.get().overrides.task)}")
 
 
-def read_study(config: DictConfig, workload: str) -> Study:
-    """Convert a composed configuration into a frozen record.
-
-    Args:
-        config: As Hydra composed it.
-        workload: The chosen member of the group `workload`.
-
-    Raises:
-        SpecError: A value is missing, unknown, of the wrong type, or out of range.
-    """
-    plain = _plain(config)
-    for group in RESERVED:
-        plain[group] = _nest(plain[group], group)
-    plain["is_workload_modified"] = _is_modified(plain, workload)
-    try:
-        return strict.read(plain, Study, "")
-    except SpecError as error:
-        # Records say `target` for what a YAML calls `_target_`.
-        raise SpecError(re.sub(r"^(\w+)\.target:", r"\1._target_:", str(error))) from None
-
-
-def _plain(config: DictConfig) -> dict[str, Any]:
-    plain: dict[str, Any] = OmegaConf.to_container(config, resolve=True)  # type: ignore[assignment]
-    missing = sorted(OmegaConf.missing_keys(config))
-    if missing:
-        raise SpecError(f"{missing[0]}: missing, and there is no default: give {missing[0]}=...")
-    return plain
-
-
-def _nest(flat: Any, group: str) -> Any:
-    """Move the arguments that stand flat beside `_target_` into `args`."""
-    if not isinstance(flat, dict):
-        raise SpecError(f"{group}: wants a group member or keys and values, got {flat!r}")
-    reserved = RESERVED[group]
-    nested = {key: value for key, value in flat.items() if key in reserved}
-    nested["args"] = {key: value for key, value in flat.items() if key not in reserved and key != "_target_"}
-    if "_target_" in flat:
-        nested["target"] = flat["_target_"]
-    return nested
-
-
-def _is_modified(plain: dict[str, Any], workload: str) -> bool:
-    own = _plain(hydra.compose("config", overrides=[f"workload={workload}"]))
-    parts = {group: _nest(own[group], group) if group in RESERVED else own[group] for group in own}
-    return any(plain[group] != parts[group] for group in ("data", "model", "budget", "workload"))
-
-
-def _run(studies: list[Study], overrides: list[str] | None = None) -> int:
-    if overrides is None:
-        overrides = [word for word in sys.argv[1:] if "=" in word and not word.startswith("--")]
-    command = shlex.join(["python", "-m", "bench", *sys.argv[1:]])
-    ended = runner.run(studies, sweep_name(overrides), command, _say)
+def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> int:
+    sweep = runner.Sweep(
+        studies=tuple(studies),
+        name=name_sweep(list_overrides(typed)),
+        command=shlex.join(["python", "-m", "bench", *typed]),
+        is_alone=is_alone,
+    )
+    ended = runner.run(sweep, _say, _draw)
     if studies[0].do == "plan":
         return 0
-    # Drawing needs matplotlib and pandas: imported when there is something to draw.
-    from bench.report.build import build, read_block
+    _draw(ended.folder, studies[0])
+    # Imported here: drawing needs matplotlib and pandas.
+    from bench.report.build import read_block
 
-    settings = studies[0].report
-    build(ended.folder, settings.sections, settings.reference)
     print(read_block(ended.folder), end="")
     return _exit_code(ended)
 
 
-def sweep_name(overrides: list[str]) -> str:
-    """Return the folder name of a sweep: readable, and the same for the same overrides in any order.
+def _draw(folder: Path, study: Study) -> None:
+    from bench.report.build import build
 
-    Args:
-        overrides: As typed, such as `optimizer=adam,adamw`.
-
-    Returns:
-        A slug of the values and six hexadecimal digits over the sorted overrides.
-    """
-    named = [override for override in overrides if not override.lstrip("+~").startswith(_UNNAMED)]
-    words = []
-    for override in named:
-        key, _, value = override.lstrip("+~").partition("=")
-        words.append(value if "." not in key and not value[:1].isdigit() else key.rpartition(".")[2] + value)
-    slug = re.sub(r"[^a-z0-9_]+", "-", "-".join(words).lower()).strip("-")[:48].rstrip("-")
-    return f"{slug or 'default'}-{hashlib.sha256(chr(10).join(sorted(named)).encode()).hexdigest()[:6]}"
+    build(folder, study.report.sections, study.report.reference)
 
 
 def _exit_code(ended: runner.Ended) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from bench.spec import SCHEMA, Metering, Run
+from bench.kinds import SCHEMA
+from bench.spec import Metering, Run
 
 # Raised when a change of ours moves the golden curves: every stored run then trains again.
 NUMERICS = 1
@@ -63,6 +64,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "device": run.device,
         "threads": run.threads,
         "seed": run.seed,
+        "vary": sorted(run.vary),
         "sources": run.sources,
     }
 

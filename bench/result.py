@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from bench.spec import Record, Run, Study
+from bench.effort import Dimension
+from bench.kinds import Record
+from bench.spec import Run, Study
 
 Status = Literal["finished", "diverged", "oom", "timeout", "failed", "killed", "interrupted", "unsupported"]
 # Only these settle a run: every other end may be tried again.
@@ -49,8 +51,10 @@ class Result(Record, frozen=True, kw_only=True):
     status: Status
     # Why it ended so, in one line; None for a finished run.
     detail: str | None
-    # At the end of the schedule, a mean over all validation items; None unless finished.
+    # At the end of the schedule, a mean over all report items of the validation split; None unless finished.
     val_loss: float | None
+    # The same over the search items, a part of the validation split that no reported number uses.
+    search_loss: float | None
     val_loss_best: float | None
     train_loss: float | None
     val_metrics: dict[str, float]
@@ -96,6 +100,37 @@ class Cost(Record, frozen=True, kw_only=True):
     machine: Machine
 
 
+class TrialRecord(Record, frozen=True, kw_only=True):
+    """One setting that a search tried."""
+
+    number: int
+    # Dotted key -> value, as `optimizer.lr`.
+    params: dict[str, bool | int | float | str]
+    # Run ids by search seed, and their search losses; None: that run diverged or failed.
+    runs: tuple[str, ...]
+    losses: tuple[float | None, ...]
+    # Tried on more search seeds than the first pass has.
+    is_confirmed: bool
+    # Which round proposed it: 0 the first pass, 1... the widenings.
+    round: int
+
+
+class SearchRecord(Record, frozen=True, kw_only=True):
+    """How a study's setting was found."""
+
+    sampler: str
+    # Dotted key -> what was varied, with the bounds as they ended (after widening).
+    space: dict[str, Dimension]
+    trials: tuple[TrialRecord, ...]
+    # Number of the chosen trial; None: every setting diverged or failed.
+    best: int | None
+    # The side at which the best lr lies on the edge of its range.
+    edge: Literal["low", "high"] | None
+    num_widened: int
+    # False for a first report: confirmation or widening is still to come.
+    is_final: bool
+
+
 class StudyRecord(Record, frozen=True, kw_only=True):
     """One study of a sweep as its folder keeps it: what was asked, and the ids that answer it."""
 
@@ -105,6 +140,8 @@ class StudyRecord(Record, frozen=True, kw_only=True):
     machine: Machine
     # Evaluation runs, by seed order.
     runs: tuple[Run, ...]
+    # None under search=none.
+    search: SearchRecord | None = None
     # None: not asked for, or it came to nothing (then `metering_detail` says why).
     metering_id: str | None
     metering_detail: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 
 # Evaluation seeds are 0, 1, 2...; the ranges of the other purposes never meet them.
 SEARCH_BASE = 1_000_000
@@ -12,6 +13,11 @@ AA_BASE = 2_000_000
 def evaluation_seeds(num: int) -> tuple[int, ...]:
     """Return the first `num` evaluation seeds: asking for more only adds."""
     return tuple(range(num))
+
+
+def seed_for(seed: int, vary: Collection[str], purpose: str) -> int:
+    """Return the seed of one purpose of a run: its own where seeds vary that purpose, else that of seed 0."""
+    return seed if purpose in vary else 0
 
 
 def derive(seed: int, purpose: str, *counters: int) -> int:

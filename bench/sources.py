@@ -49,6 +49,10 @@ def _digest(target: str) -> str:
 
 def _find_root(top: str) -> Path | None:
     """Return the file or folder of a top-level module; finding one imports nothing."""
+    if top == "__main__":
+        # A class that a script defines for itself; an interactive session has no file.
+        script = getattr(sys.modules["__main__"], "__file__", None)
+        return Path(script) if script else None
     try:
         found = importlib.util.find_spec(top)
     except (ImportError, ValueError):

@@ -4,20 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from msgspec import Meta, Struct
+from msgspec import Meta
 
-SCHEMA = 1
-
-Positive = Annotated[float, Meta(gt=0)]
-NonNegative = Annotated[float, Meta(ge=0)]
-Fraction = Annotated[float, Meta(ge=0, lt=1)]
-Count = Annotated[int, Meta(ge=1)]
-Name = Annotated[str, Meta(min_length=1, max_length=64)]
-Target = Annotated[str, Meta(pattern=r"^[A-Za-z_]\w*(\.[A-Za-z_]\w*)+$")]
-
-
-class Record(Struct, frozen=True, forbid_unknown_fields=True):
-    """What every record here is: frozen, and strict about unknown fields (keyword-only is not inherited)."""
+from bench.effort import OptimizerSearch, Search, Seeds
+from bench.kinds import Count, Fraction, Name, NonNegative, Positive, Record, Target, Vary
 
 
 class Workload(Record, frozen=True, kw_only=True):
@@ -61,21 +51,6 @@ class Model(Record, frozen=True, kw_only=True):
     args: dict[str, Any] = {}
 
 
-class LrRange(Record, frozen=True, kw_only=True):
-    """The learning rates worth trying, and who says so."""
-
-    default: Positive
-    low: Positive
-    high: Positive
-    source: str
-
-
-class OptimizerSearch(Record, frozen=True, kw_only=True):
-    """What a search may vary of one optimizer."""
-
-    lr: LrRange
-
-
 class Optimizer(Record, frozen=True, kw_only=True):
     """A `torch.optim.Optimizer` class, its arguments, and the range its lr is searched in."""
 
@@ -117,12 +92,6 @@ class Budget(Record, frozen=True, kw_only=True):
     batch_size: Count
     # Evaluations after the first step's start, evenly spread; the last is at the end.
     evaluations: Count
-
-
-class Search(Record, frozen=True, kw_only=True):
-    """How an optimizer's free numbers are chosen."""
-
-    name: Literal["none"]
 
 
 class Meter(Record, frozen=True, kw_only=True):
@@ -172,7 +141,9 @@ class Study(Record, frozen=True, kw_only=True):
     engine: Engine
     report: Report
     place: Place
-    seeds: Count
+    seeds: Seeds
+    # Share of the workload's steps; the budget here already holds it.
+    horizon: Positive
     clip_norm: Positive | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Count
@@ -193,6 +164,8 @@ class Run(Record, frozen=True, kw_only=True):
     device: Literal["cpu", "cuda", "mps"]
     threads: Count
     seed: Annotated[int, Meta(ge=0)]
+    # What the seed changes; the rest stays as seed 0 has it.
+    vary: tuple[Vary, ...]
     # Import path -> digest of its source, or its package's version; only those outside torch and bench.
     sources: dict[str, str]
 

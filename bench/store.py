@@ -12,8 +12,8 @@ from typing import TypeVar
 import msgspec
 
 from bench.errors import StoreError
+from bench.kinds import SCHEMA
 from bench.result import SETTLED, Cost, Machine, Manifest, Result, StudyRecord
-from bench.spec import SCHEMA
 
 T = TypeVar("T")
 

@@ -1,69 +1,109 @@
-"""One cell from question to answer: a generator that yields batches of jobs and receives their outcomes."""
+"""One cell from question to answer: a generator that asks for jobs and votes, and receives the outcomes."""
 
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping, Sequence
-
-import msgspec
+from dataclasses import dataclass
+from pathlib import Path
 
 from bench.identity import cost_id, run_id
-from bench.result import SETTLED, Cost, Machine, Result, StudyRecord
+from bench.kinds import SCHEMA
+from bench.resolve import resolve
+from bench.result import SETTLED, Cost, Machine, Result, SearchRecord, StudyRecord
+from bench.search.tuning import Tuning
 from bench.seeds import evaluation_seeds
-from bench.sources import digest_sources
-from bench.spec import SCHEMA, Metering, Run, Study
+from bench.spec import Metering, Run, Study
 
 Job = Run | Metering
 Outcome = Result | Cost
 # Outcomes by the id of their job.
 Outcomes = Mapping[str, Outcome]
 
+# Seeds of the first look, where their number is left to the verdicts.
+FIRST_LOOK = 5
 
-def study(spec: Study, machine: Machine) -> Generator[Sequence[Job], Outcomes, StudyRecord]:
-    """Answer one study: evaluate the cell on its seeds, and meter its step.
+
+@dataclass(frozen=True)
+class Batch:
+    """Jobs that may run in any order; every outcome so far is sent back."""
+
+    stage: str
+    jobs: Sequence[Job]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """A first answer; nothing is sent back."""
+
+    record: StudyRecord
+
+
+@dataclass(frozen=True)
+class WidenVote:
+    """Whether this study's best lr is at an edge; sent back is whether the arena widens its ranges."""
+
+    is_at_edge: bool
+    round: int
+
+
+@dataclass(frozen=True)
+class SeedsVote:
+    """What the evaluation seeds gave; sent back is how many the arena runs in all."""
+
+    # By seed; a run that did not finish is absent.
+    losses: Mapping[int, float]
+    # Standard deviation that the choice of the setting adds.
+    selection_sd: float
+    num: int
+
+
+Request = Batch | Preview | WidenVote | SeedsVote
+Answer = Outcomes | bool | int | None
+
+
+class Interrupted(Exception):
+    """Thrown into a study that has to end with what it has."""
+
+
+def study(
+    spec: Study, machine: Machine, studies_folder: Path, *, is_alone: bool
+) -> Generator[Request, Answer, StudyRecord]:
+    """Answer one study: search a setting, evaluate it on fresh seeds, meter its step.
 
     Args:
         spec: What is asked.
         machine: Where it runs; its device is what `spec.device` means here.
+        studies_folder: Where searches keep their journals.
+        is_alone: Without its arena beside it, ranges and seeds stay as they are.
 
     Yields:
-        Jobs that may run in any order; every outcome so far is sent back.
+        Requests, each answered as its class says.
 
     Returns:
         The study's record, naming the ids that answer it.
     """
-    jobs = plan(spec, machine)
-    outcomes = yield jobs
-    return record(spec, machine, jobs, outcomes)
+    progress = _Progress(spec, machine)
+    tuning = Tuning(spec, machine, studies_folder)
+    try:
+        if tuning.space:
+            yield from _search(progress, tuning, is_alone=is_alone)
+        yield from _evaluate(progress, first_count(spec), is_metered=spec.meter.is_on)
+        while spec.seeds.num == "auto" and not is_alone:
+            losses = progress.evaluation_losses()
+            vote = SeedsVote(losses, tuning.selection_sd(losses), len(progress.runs))
+            num = yield vote
+            assert isinstance(num, int) and num >= vote.num, (num, vote.num)
+            if num == vote.num:
+                break
+            yield from _evaluate(progress, num, is_metered=False)
+    except Interrupted:
+        pass
+    return progress.record()
 
 
-def plan(spec: Study, machine: Machine) -> list[Job]:
-    """Return the jobs of a study: a run per evaluation seed, then the metering of its step."""
-    runs = [resolve(spec, seed, machine.device) for seed in evaluation_seeds(spec.seeds)]
-    return [*runs, Metering(run=runs[0], meter=spec.meter)] if spec.meter.is_on else [*runs]
-
-
-def resolve(spec: Study, seed: int, device: str) -> Run:
-    """Return one run of a study with nothing left open.
-
-    `lr: auto` without a search is the workload's lr for the optimizer, else its declared default.
-    """
-    optimizer = spec.optimizer
-    if optimizer.lr == "auto":
-        lr = spec.workload.lr.get(optimizer.name, optimizer.search.lr.default)
-        optimizer = msgspec.structs.replace(optimizer, lr=lr)
-    return Run(
-        data=spec.data,
-        model=spec.model,
-        optimizer=optimizer,
-        schedule=spec.schedule,
-        precision=spec.precision,
-        budget=spec.budget,
-        clip_norm=spec.clip_norm,
-        device=device,  # type: ignore[arg-type]
-        threads=spec.threads,
-        seed=seed,
-        sources=digest_sources([spec.data.target, spec.model.target, optimizer.target]),
-    )
+def first_count(spec: Study) -> int:
+    """Return how many evaluation seeds a study starts with."""
+    return min(FIRST_LOOK, spec.seeds.limit) if spec.seeds.num == "auto" else spec.seeds.num
 
 
 def job_id(job: Job) -> str:
@@ -71,28 +111,85 @@ def job_id(job: Job) -> str:
     return run_id(job) if isinstance(job, Run) else cost_id(job)
 
 
-def record(
-    spec: Study, machine: Machine, jobs: Sequence[Job], outcomes: Outcomes, num_cached: int = 0
-) -> StudyRecord:
-    """Return what a sweep's folder keeps of a study, finished or not."""
-    runs = tuple(job for job in jobs if isinstance(job, Run))
-    unsettled = {}
-    metering_id = metering_detail = None
-    for job in jobs:
-        outcome = outcomes.get(job_id(job))
-        if isinstance(outcome, Result) and outcome.status not in SETTLED:
-            unsettled[outcome.id] = outcome
-        elif isinstance(outcome, Cost) and outcome.status == "finished":
-            metering_id = outcome.id
-        elif isinstance(outcome, Cost):
-            metering_detail = f"{outcome.status}: {outcome.detail}"
-    return StudyRecord(
-        schema=SCHEMA,
-        study=spec,
-        machine=machine,
-        runs=runs,
-        metering_id=metering_id,
-        metering_detail=metering_detail,
-        unsettled=unsettled,
-        num_cached=num_cached,
-    )
+class _Progress:
+    """What a study has so far."""
+
+    def __init__(self, spec: Study, machine: Machine) -> None:
+        self.spec = spec
+        self.machine = machine
+        # The study at its chosen setting.
+        self.chosen = spec
+        self.search: SearchRecord | None = None
+        self.runs: list[Run] = []
+        self.metering: Metering | None = None
+        self.outcomes: dict[str, Outcome] = {}
+
+    def evaluation_losses(self) -> dict[int, float]:
+        found = ((run.seed, self.outcomes.get(run_id(run))) for run in self.runs)
+        return {
+            seed: result.val_loss
+            for seed, result in found
+            if isinstance(result, Result) and result.val_loss is not None
+        }
+
+    def record(self) -> StudyRecord:
+        unsettled = {}
+        for run in self.runs:
+            result = self.outcomes.get(run_id(run))
+            if isinstance(result, Result) and result.status not in SETTLED:
+                unsettled[result.id] = result
+        cost = self.outcomes.get(cost_id(self.metering)) if self.metering else None
+        is_metered = isinstance(cost, Cost) and cost.status == "finished"
+        return StudyRecord(
+            schema=SCHEMA,
+            study=self.spec,
+            machine=self.machine,
+            runs=tuple(self.runs),
+            search=self.search,
+            metering_id=cost.id if cost and is_metered else None,
+            metering_detail=f"{cost.status}: {cost.detail}"
+            if isinstance(cost, Cost) and not is_metered
+            else None,
+            unsettled=unsettled,
+        )
+
+
+def _run_batch(progress: _Progress, stage: str, jobs: Sequence[Job]) -> Generator[Request, Answer, None]:
+    outcomes = yield Batch(stage, jobs)
+    assert isinstance(outcomes, Mapping), outcomes
+    progress.outcomes.update(outcomes)
+
+
+def _evaluate(progress: _Progress, num: int, *, is_metered: bool) -> Generator[Request, Answer, None]:
+    progress.runs = [
+        resolve(progress.chosen, seed, progress.machine.device) for seed in evaluation_seeds(num)
+    ]
+    jobs: list[Job] = [*progress.runs]
+    if is_metered:
+        progress.metering = Metering(run=progress.runs[0], meter=progress.spec.meter)
+        jobs.append(progress.metering)
+    yield from _run_batch(progress, "evaluate", jobs)
+
+
+def _search(progress: _Progress, tuning: Tuning, *, is_alone: bool) -> Generator[Request, Answer, None]:
+    """First pass and a first answer from it; then wider ranges where needed, and more seeds for the best."""
+    yield from _try_settings(progress, tuning)
+    progress.chosen, progress.search = tuning.choose(progress.outcomes), tuning.record(is_final=False)
+    yield from _evaluate(progress, first_count(progress.spec), is_metered=progress.spec.meter.is_on)
+    yield Preview(progress.record())
+    while progress.spec.search.widen and not is_alone:
+        vote = WidenVote(tuning.edge() is not None, tuning.num_widened)
+        if not (yield vote):
+            break
+        tuning.widen()
+        yield from _try_settings(progress, tuning)
+    yield from _run_batch(progress, "confirm", tuning.confirmations())
+    progress.chosen, progress.search = tuning.choose(progress.outcomes), tuning.record(is_final=True)
+
+
+def _try_settings(progress: _Progress, tuning: Tuning) -> Generator[Request, Answer, None]:
+    while jobs := tuning.propose():
+        yield from _run_batch(progress, "search", jobs)
+        tuning.tell(progress.outcomes)
+    # What an earlier command or another process tried is answered by the store.
+    yield from _run_batch(progress, "search", tuning.replays())

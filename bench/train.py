@@ -14,11 +14,13 @@ from torch import Tensor, nn
 from bench import build, precision
 from bench.data.arrays import Arrays
 from bench.engine.eager import Eager
-from bench.errors import BenchError, Unsupported
+from bench.errors import Unsupported
 from bench.identity import run_id
+from bench.kinds import SCHEMA
 from bench.result import Curve, Machine, Result, Status
-from bench.seeds import derive
-from bench.spec import SCHEMA, Run
+from bench.seeds import derive, seed_for
+from bench.spec import Run
+from bench.validate import validate
 
 
 def train(run: Run, machine: Machine) -> tuple[Result, dict[str, bytes]]:
@@ -62,7 +64,7 @@ def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, Arrays]:
     model = build.build_model(run, data)
     optimizer = build.build_optimizer(run.optimizer, model)
     # Our own layers draw from counters; a foreign nn.Dropout draws from this stream.
-    torch.manual_seed(derive(run.seed, "foreign"))
+    torch.manual_seed(derive(seed_for(run.seed, run.vary, "dropout"), "foreign"))
     return model, optimizer, data
 
 
@@ -86,6 +88,7 @@ class _Progress:
         self.train_s = 0.0
         self.eval_s = 0.0
         self.num_steps = 0
+        self.search_loss: float | None = None
         self.diverged_step: int | None = None
         self.num_params = 0
         self.num_train_items = 0
@@ -113,13 +116,15 @@ class _Progress:
             if not self.evaluate(math.fsum(window) / len(window)):
                 self.diverged_step = end
                 return "diverged", f"validation loss was not finite after step {end}"
+        _set_mode(self.model, self.optimizer, is_training=False)
+        self.search_loss = validate(self.model, self.data, "search")[0]
         return "finished", None
 
     def evaluate(self, train_loss: float | None) -> bool:
         """Add a point to the curve; return whether the validation loss is finite."""
         start = time.perf_counter()
         _set_mode(self.model, self.optimizer, is_training=False)
-        loss, metrics = validate(self.model, self.data)
+        loss, metrics = validate(self.model, self.data, "report")
         _set_mode(self.model, self.optimizer, is_training=True)
         is_finite = math.isfinite(loss)
         self.steps.append(self.num_steps)
@@ -155,6 +160,7 @@ class _Progress:
             status=status,
             detail=detail,
             val_loss=self.val_losses[-1] if is_finished else None,
+            search_loss=self.search_loss if is_finished else None,
             val_loss_best=min(known, default=None),
             train_loss=self.train_losses[-1] if is_finished else None,
             val_metrics=self.val_metrics[-1] if is_finished else {},
@@ -176,31 +182,6 @@ class _Progress:
             artifacts=artifacts,
             started_at=self.started_at,
         )
-
-
-def validate(model: nn.Module, data: Arrays) -> tuple[float, dict[str, float]]:
-    """Return the exact validation loss and metrics of a model: sums over all items, divided once.
-
-    Args:
-        model: In evaluation mode, on the data's device.
-        data: Its validation part is used, whole.
-
-    Returns:
-        The mean loss per item, and the metrics by name.
-    """
-    total: Tensor | None = None
-    sums: dict[str, Tensor] = {}
-    with torch.no_grad():
-        for inputs, targets in data.val_batches():
-            outputs = model(inputs)
-            loss = data.loss(outputs, targets).double()
-            total = loss if total is None else total + loss
-            for name, value in data.metrics(outputs, targets).items():
-                sums[name] = sums[name] + value if name in sums else value
-    if total is None:
-        raise BenchError(f"data: no validation items ({data.num_val_items})")
-    val_loss = total.item() / data.num_val_items
-    return val_loss, data.summarise(val_loss, {name: float(value) for name, value in sums.items()})
 
 
 def _set_mode(model: nn.Module, optimizer: Any, *, is_training: bool) -> None:

@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hydra
 
-from bench.cli import config_folder, read_study
+from bench.command import expand
+from bench.configuration import config_folder, read_studies
+from bench.resolve import resolve
 from bench.spec import Run, Study
-from bench.study import resolve
+
+
+def compose_studies(*overrides: str, workload: str = "photo_mlp") -> list[Study]:
+    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        composed = hydra.compose("config", overrides=[f"workload={workload}", *expand(overrides)])
+        return read_studies(composed, workload)
 
 
 def compose_study(*overrides: str, workload: str = "photo_mlp") -> Study:
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
-        return read_study(hydra.compose("config", overrides=[f"workload={workload}", *overrides]), workload)
+    return compose_studies(*overrides, workload=workload)[0]
 
 
 def compose_run(*overrides: str, workload: str = "photo_mlp", seed: int = 0) -> Run:

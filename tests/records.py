@@ -6,20 +6,11 @@ from typing import Any
 
 import msgspec
 
+from bench.effort import LrRange, OptimizerSearch
 from bench.identity import run_id
+from bench.kinds import SCHEMA
 from bench.result import Curve, Machine, Result
-from bench.spec import (
-    SCHEMA,
-    Budget,
-    Data,
-    LrRange,
-    Model,
-    Optimizer,
-    OptimizerSearch,
-    Precision,
-    Run,
-    Schedule,
-)
+from bench.spec import Budget, Data, Model, Optimizer, Precision, Run, Schedule
 
 MACHINE = Machine(
     device="cpu",
@@ -70,6 +61,7 @@ def make_run(**changes: Any) -> Run:
         "device": "cpu",
         "threads": 1,
         "seed": 0,
+        "vary": ("init", "order", "dropout"),
         "sources": {},
     }
     return Run(**(settings | changes))
@@ -85,6 +77,7 @@ def make_result(run: Run | None = None, **changes: Any) -> Result:
         status="finished",
         detail=None,
         val_loss=0.5,
+        search_loss=0.5,
         val_loss_best=0.4,
         train_loss=0.45,
         val_metrics={},

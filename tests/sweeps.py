@@ -13,25 +13,33 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from bench.effort import Dimension, LrRange, OptimizerSearch, Search, Seeds
 from bench.identity import cell_id, cost_id, run_id
-from bench.result import SETTLED, Cost, Curve, Machine, Manifest, Result, StudyRecord
+from bench.kinds import SCHEMA
+from bench.result import (
+    SETTLED,
+    Cost,
+    Curve,
+    Machine,
+    Manifest,
+    Result,
+    SearchRecord,
+    StudyRecord,
+    TrialRecord,
+)
 from bench.spec import (
-    SCHEMA,
     Budget,
     Data,
     Engine,
-    LrRange,
     Meter,
     Metering,
     Model,
     Optimizer,
-    OptimizerSearch,
     Place,
     Precision,
     Report,
     Run,
     Schedule,
-    Search,
     Study,
     Workload,
 )
@@ -101,18 +109,114 @@ def make_study(
         schedule=Schedule(name="cosine", warmup=0.1, floor=0.0, interval="step"),
         precision=Precision(name="fp32"),
         budget=Budget(name="short", steps=200, batch_size=1024, evaluations=10),
-        search=Search(name="none"),
+        search=Search(
+            name="none",
+            sampler="grid",
+            trials=9,
+            per_decade=2.0,
+            seeds=1,
+            confirm=3,
+            confirm_seeds=3,
+            widen=True,
+            widen_rounds=3,
+            widen_trials=2,
+            storage=None,
+            space={},
+        ),
         meter=Meter(is_on=True, warmup_steps=2, steps=10),
         engine=Engine(name="eager"),
         report=Report(reference=None, sections=("bench.report.section.answer",)),
         place=Place(results="results"),
-        seeds=3,
+        seeds=Seeds(num=3, limit=20, vary=("init", "order", "dropout")),
+        horizon=1.0,
         clip_norm=None,
         device="cpu",
         threads=1,
         retry=(),
     )
     return msgspec.structs.replace(study, **changes)
+
+
+def make_tuned_study(name: str = "adamw", /, *, horizon: float = 1.0, **search: Any) -> Study:
+    """Return a study that searches its lr, at a share of the workload's steps."""
+    study = make_study(name)
+    return msgspec.structs.replace(
+        study,
+        optimizer=msgspec.structs.replace(study.optimizer, lr="auto"),
+        search=msgspec.structs.replace(study.search, **{"name": "lr", **search}),
+        budget=msgspec.structs.replace(study.budget, steps=round(200 * horizon)),
+        horizon=horizon,
+    )
+
+
+def make_search(
+    study: Study,
+    tried: Mapping[float, Sequence[float | None]] | Sequence[tuple[dict[str, Any], Sequence[float | None]]],
+    *,
+    edge: Literal["low", "high"] | None = None,
+    num_widened: int = 0,
+    num_first: int | None = None,
+    is_final: bool = True,
+    space: Mapping[str, Dimension] | None = None,
+) -> SearchRecord:
+    """Return how a study's setting was found.
+
+    Args:
+        study: Whose search it is.
+        tried: Learning rate, or settings by dotted key, -> the search loss by search seed; None: diverged.
+            More losses than the search has seeds mean that the setting was confirmed.
+        edge: The side at which the best lr lies on the edge of its range.
+        num_widened: How often the range grew.
+        num_first: How many settings the first pass had; the rest came by widening. None: all.
+        is_final: False for a first report.
+        space: What was varied; None: the lr, over the range tried.
+    """
+    pairs = (
+        [({"optimizer.lr": lr}, losses) for lr, losses in tried.items()]
+        if isinstance(tried, Mapping)
+        else tried
+    )
+    trials = []
+    for number, (params, losses) in enumerate(pairs):
+        chosen = apply_params(study, params)
+        trials.append(
+            TrialRecord(
+                number=number,
+                params=params,
+                runs=tuple(run_id(make_run(chosen, 1_000_000 + seed)) for seed in range(len(losses))),
+                losses=tuple(losses),
+                is_confirmed=len(losses) > study.search.seeds,
+                round=int(num_first is not None and number >= num_first),
+            )
+        )
+    candidates = [trial for trial in trials if trial.losses and None not in trial.losses]
+    confirmed = [trial for trial in candidates if trial.is_confirmed] or candidates
+
+    def mean(trial: TrialRecord) -> float:
+        return sum(loss or 0.0 for loss in trial.losses) / len(trial.losses)
+
+    lrs = [trial.params["optimizer.lr"] for trial in trials if "optimizer.lr" in trial.params]
+    floats = [float(lr) for lr in lrs] or [1e-4, 1e-1]
+    return SearchRecord(
+        sampler=study.search.sampler,
+        space=dict(space or {"optimizer.lr": Dimension(low=min(floats), high=max(floats), log=True)}),
+        trials=tuple(trials),
+        best=min(confirmed, key=mean).number if confirmed else None,
+        edge=edge,
+        num_widened=num_widened,
+        is_final=is_final,
+    )
+
+
+def apply_params(study: Study, params: Mapping[str, Any]) -> Study:
+    """Return a study with one setting of its search in place."""
+    optimizer = {key.split(".")[1]: value for key, value in params.items() if key.startswith("optimizer.")}
+    model = {key.split(".")[1]: value for key, value in params.items() if key.startswith("model.")}
+    return msgspec.structs.replace(
+        study,
+        optimizer=msgspec.structs.replace(study.optimizer, **optimizer),
+        model=msgspec.structs.replace(study.model, args={**study.model.args, **model}),
+    )
 
 
 def make_run(study: Study, seed: int) -> Run:
@@ -128,6 +232,7 @@ def make_run(study: Study, seed: int) -> Run:
         device="cpu",
         threads=study.threads,
         seed=seed,
+        vary=study.seeds.vary,
         sources={},
     )
 
@@ -163,6 +268,7 @@ def make_result(run: Run, end: float | str, machine: Machine, detail: str | None
         status="finished" if is_finished else end,  # type: ignore[arg-type]
         detail=detail,
         val_loss=final if is_finished else None,
+        search_loss=final if is_finished else None,
         val_loss_best=final if is_finished else None,
         train_loss=final if is_finished else None,
         val_metrics={"psnr_db": -10 * math.log10(final)} if is_finished else {},
@@ -213,6 +319,7 @@ def write_sweep(
     name: str = "adam-adamw-1f0c9a",
     details: Mapping[str, str] | None = None,
     machine: Machine | None = None,
+    search: Sequence[SearchRecord | None] = (),
     **changes: Any,
 ) -> Path:
     """Write a sweep's folder and its results.
@@ -223,6 +330,7 @@ def write_sweep(
         name: The sweep's.
         details: Status -> reason.
         machine: Where it all ran.
+        search: How each study's setting was found, in the order of the cells; its best is what ran.
         **changes: To the manifest.
 
     Returns:
@@ -232,7 +340,10 @@ def write_sweep(
     machine = machine or make_machine()
     records: dict[str, StudyRecord] = {}
     for number, (study, ends) in enumerate(cells):
-        runs = tuple(make_run(study, seed) for seed in range(len(ends)))
+        found = search[number] if number < len(search) else None
+        best = found.trials[found.best] if found is not None and found.best is not None else None
+        settled = apply_params(study, best.params) if best is not None else study
+        runs = tuple(make_run(settled, seed) for seed in range(len(ends)))
         unsettled = {}
         for run, end in zip(runs, ends, strict=True):
             if end == "absent":
@@ -257,6 +368,7 @@ def write_sweep(
             runs=runs,
             metering_id=cost.id if cost else None,
             unsettled=unsettled,
+            search=found,
         )
     manifest = Manifest(
         schema=SCHEMA,

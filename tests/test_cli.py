@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.cli import sweep_name
+from bench.command import name_sweep as sweep_name
 from tests.commands import run_bench
 from tests.composing import compose_study
 
@@ -69,7 +69,7 @@ def test_hydra_flags_keep_working(tmp_path: Path) -> None:
 def test_a_plan_runs_nothing(tmp_path: Path) -> None:
     done = run_bench("-m", "optimizer=adam,adamw", "do=plan", cwd=tmp_path)
     assert done.returncode == 0
-    assert "10 runs in 2 studies; 0 cached" in done.stderr
+    assert "search: 18 runs in 2 studies; 0 cached" in done.stderr
     assert not list(tmp_path.rglob("*.json"))
 
 

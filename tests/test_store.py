@@ -11,8 +11,8 @@ import msgspec
 import pytest
 
 from bench.errors import StoreError
+from bench.kinds import SCHEMA
 from bench.result import Result
-from bench.spec import SCHEMA
 from bench.store import Store, encode, environment, read_record, write_atomic
 from tests.records import MACHINE, make_result
 

@@ -61,9 +61,10 @@ def test_a_hand_written_loop_gives_the_same_curve(name: str) -> None:
         if step + 1 in (50, 100, 150):
             train_losses.append(math.fsum(window) / len(window))
             with torch.no_grad():
-                chunks = zip(data.val_inputs.split(4096), data.val_targets.split(4096), strict=True)
+                xv, yv = data.val_inputs[1::2], data.val_targets[1::2]
+                chunks = zip(xv.split(4096), yv.split(4096), strict=True)
                 sums = [(F.mse_loss(model(a), b, reduction="sum") / 3).double() for a, b in chunks]
-            val_losses.append(sum(sums).item() / len(data.val_inputs))
+            val_losses.append(sum(sums).item() / len(xv))
             window = []
 
     curve = run_to_end(run).curve
@@ -115,7 +116,7 @@ def test_tutorial_decay_program_equals_its_twin(name: str) -> None:
     assert list(result.curve.train_loss[1:]) == losses
     with torch.no_grad():
         assert result.val_loss == pytest.approx(
-            F.mse_loss(model(data.val_inputs), data.val_targets).item(), rel=1e-6
+            F.mse_loss(model(data.val_inputs[1::2]), data.val_targets[1::2]).item(), rel=1e-6
         )
 
 

@@ -20,6 +20,8 @@ from bench.seeds import derive
 Seed = Annotated[int, Meta(ge=0)]
 # Items per validation or prediction chunk: bounds the memory, changes no sum beyond its rounding.
 CHUNK = 4096
+# The two halves of the validation items.
+Part = Literal["search", "report"]
 
 
 class Arrays:
@@ -95,9 +97,15 @@ class Arrays:
         rows = self._order.narrow(0, place * batch_size, batch_size)
         return self.train_inputs.index_select(0, rows), self.train_targets.index_select(0, rows)
 
-    def val_batches(self) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield all validation items once, in stored order, at most `CHUNK` at a time."""
-        yield from zip(chunks(self.val_inputs), chunks(self.val_targets), strict=True)
+    def val_batches(self, part: Part) -> Iterator[tuple[Tensor, Tensor]]:
+        """Yield one half of the validation items, each once, in stored order, at most `CHUNK` at a time.
+
+        Args:
+            part: `search` is what settings are chosen by, `report` what is reported: no item is in both.
+        """
+        # Every other item: where the stored order is by class, both halves hold all classes alike.
+        half = slice(0 if part == "search" else 1, None, 2)
+        yield from zip(chunks(self.val_inputs[half]), chunks(self.val_targets[half]), strict=True)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the loss summed over items, in float32.
@@ -119,17 +127,17 @@ class Arrays:
             return {"accuracy": (outputs.argmax(dim=-1) == targets).sum()}
         return {}
 
-    def summarise(self, val_loss: float, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, val_loss: float, means: dict[str, float]) -> dict[str, float]:
         """Return the validation metrics of a whole pass.
 
         Args:
-            val_loss: Mean loss over all validation items.
-            sums: What `metrics` gave, added up over the pass.
+            val_loss: Mean loss over the items of the pass.
+            means: What `metrics` gave, added up over the pass and divided by its items.
 
         Returns:
             `accuracy` as a share of the items, for classification.
         """
-        return {name: total / self.num_val_items for name, total in sums.items()}
+        return means
 
     def artifacts(self, predict: Callable[[Tensor], Tensor]) -> dict[str, bytes]:
         """Return files worth keeping beside a result, by name; most data sets have none.

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from bench.data.arrays import Arrays, Seed, digest, require
-from bench.spec import Count, NonNegative
+from bench.kinds import Count, NonNegative
 
 TABLE_SIZE = 2**18
 TABLE_SEED = 20240607

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bench.data.arrays import Arrays, Seed, chunks, digest, require
 from bench.data.split import Share, hold_out
-from bench.spec import Count, Positive
+from bench.kinds import Count, Positive
 
 
 class Photo(Arrays):
@@ -75,7 +75,7 @@ class Photo(Arrays):
             val=val,
         )
 
-    def summarise(self, val_loss: float, sums: dict[str, float]) -> dict[str, float]:
+    def summarise(self, val_loss: float, means: dict[str, float]) -> dict[str, float]:
         """Return `psnr_db`: 10 log10(peak squared / mean squared error), for colours that span 2."""
         if not 0 < val_loss < math.inf:
             return {}

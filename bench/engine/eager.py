@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from bench.data.arrays import Arrays
 from bench.model import dropout
 from bench.schedule import lr_factors
+from bench.seeds import seed_for
 from bench.spec import Run
 
 
@@ -27,7 +28,8 @@ class Eager:
         self._model = model
         self._optimizer = optimizer
         self._data = data
-        self._seed = run.seed
+        self._order_seed = seed_for(run.seed, run.vary, "order")
+        self._dropout_seed = seed_for(run.seed, run.vary, "dropout")
         self._clip_norm = run.clip_norm
         self._batch_size = run.budget.batch_size
         # The newest step's inputs and targets; they stay alive until the next step.
@@ -47,8 +49,8 @@ class Eager:
         for group, lrs in zip(self._optimizer.param_groups, self._lrs, strict=True):
             group["lr"] = lrs[step]
         if self._dropouts:
-            dropout.set_step(self._dropouts, self._seed, step)
-        self.batch = self._data.train_batch(self._seed, step, self._batch_size)
+            dropout.set_step(self._dropouts, self._dropout_seed, step)
+        self.batch = self._data.train_batch(self._order_seed, step, self._batch_size)
         loss: Tensor = self._optimizer.step(self._closure)  # type: ignore[arg-type, assignment]
         return loss.detach()
 

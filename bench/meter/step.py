@@ -10,10 +10,11 @@ from bench import train
 from bench.engine.eager import Eager
 from bench.errors import Unsupported
 from bench.identity import cell_id, cost_id
+from bench.kinds import SCHEMA
 from bench.meter.memory import count_bytes, measure_peak, resident
 from bench.meter.time import time_steps
 from bench.result import Cost, Machine, Status
-from bench.spec import SCHEMA, Metering
+from bench.spec import Metering
 
 
 def measure(metering: Metering, machine: Machine) -> Cost:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from bench.spec import Record
+from bench.kinds import Record
 
 Clock = Literal["wall", "thread_cpu", "cuda_event"]
 

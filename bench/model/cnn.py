@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 
 from bench.errors import Unsupported
+from bench.kinds import Count, Fraction
 from bench.model.activation import Activation, activate
-from bench.spec import Count, Fraction
 
 
 class Cnn(nn.Module):

@@ -8,8 +8,8 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 from torch import Tensor, nn
 
+from bench.kinds import Count, Fraction
 from bench.model.activation import Activation, activate
-from bench.spec import Count, Fraction
 
 
 class Mlp(nn.Module):

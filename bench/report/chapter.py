@@ -28,6 +28,8 @@ class Figure:
     data: pd.DataFrame
     # A photograph is shown as PNG, a drawing as SVG.
     is_picture: bool = False
+    # Several panels side by side want the page's whole width.
+    is_wide: bool = False
     kind: str = "figure"
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import pandas as pd
 
 from bench.report.escape import slug
-from bench.report.stats import summarise
 from bench.report.sweep import Arena, Cell, finite
 from bench.report.tables import Column, Table, scale_count
+from bench.report.tuning import format_lr
 from bench.report.verdict import Judgement, judge, scale_of
+from bench.stats import summarise
 
 MIB = 2**20
 # Metric name -> its header, and the factor from the stored unit to the shown one.
@@ -98,7 +100,7 @@ def tabulate(arena: Arena) -> Table:
             header=f"vs {arena.reference.label}{unit and ' (%)'} [95 % CI]", cells=format_effects(arena, rows)
         ),
         Column(header="verdict", cells=tuple(row.judgement.verdict for row in rows)),
-        Column(header="lr", cells=tuple(row.cell.lr for row in rows), style="general"),
+        Column(header="lr", cells=tuple(format_lr(row.cell) for row in rows), style="general"),
         Column(header="step (ms) ↓", cells=tuple(_times(row.step_s, 1e3) for row in rows), style="fixed"),
         Column(header=f"{rate_unit} ↑", cells=tuple(rates), style="fixed"),
         Column(
@@ -119,6 +121,7 @@ def tabulate(arena: Arena) -> Table:
         marked=tuple(index for index, row in enumerate(rows) if row.judgement.is_reference),
         note=f"The reference {arena.reference.label} is marked. sd: over seeds. Differences are paired "
         f"per seed; p-values are adjusted for {num_tested} comparison{'s' * (num_tested != 1)} (Holm)."
+        + (" Intervals hold what another search might have chosen." if arena.is_searched else "")
         + (f" {'; '.join(remarks)}." if remarks else ""),
     )
 
@@ -192,6 +195,9 @@ def _collect(arena: Arena, rows: tuple[Row, ...]) -> pd.DataFrame:
                 "effect_mean": effect.mean if effect else None,
                 "effect_ci95_low": low,
                 "effect_ci95_high": high,
+                # Of the interval: its half-width, and what the two searches add to its standard error.
+                "resolution": effect.resolution if effect else None,
+                "selection_sd": math.hypot(*effect.selection) if effect else None,
                 "num_pairs": effect.n if effect else None,
                 "p": effect.p if effect else None,
                 "p_holm": row.judgement.p_holm,

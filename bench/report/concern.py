@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from bench.report.decay import find_faint_decay, set_key
-from bench.report.stats import MIN_PAIRS
+from bench.report.effort import find_search_concerns
 from bench.report.sweep import Arena, Cell, Concern, Sweep
+from bench.stats import MIN_PAIRS
 
 # How a run can fail to count, and how a sentence says so.
 _MISSING = {
@@ -28,6 +29,7 @@ def find_concerns(sweep: Sweep) -> tuple[Concern, ...]:
         _find_unreadable,
         _find_missing,
         _find_diverged,
+        find_search_concerns,
         find_faint_decay,
         _find_few_seeds,
         _find_unsupported,

@@ -10,9 +10,9 @@ from typing import Any
 
 import msgspec
 
-from bench.report.stats import summarise
 from bench.report.sweep import Arena, Cell
 from bench.spec import Study
+from bench.stats import summarise
 
 DEFAULT_REFERENCE = "adamw"
 
@@ -47,8 +47,9 @@ def group_arenas(cells: Sequence[Cell], reference: str | None) -> tuple[Arena, .
 
 
 def workload_label(study: Study) -> str:
-    """Return the workload's name, starred when something of it was changed."""
-    return study.workload.name + ("*" if study.is_workload_modified else "")
+    """Return the workload's name, starred when something of it was changed, and its horizon unless full."""
+    star = "*" if study.is_workload_modified else ""
+    return study.workload.name + star + (f" at {study.horizon:g}x" if study.horizon != 1 else "")
 
 
 def arena_settings(cell: Cell) -> dict[str, str]:
@@ -67,12 +68,21 @@ def _raw_settings(cell: Cell) -> dict[str, Any]:
         "model": msgspec.to_builtins(study.model),
         "schedule": msgspec.to_builtins(study.schedule),
         "precision": msgspec.to_builtins(study.precision),
+        "horizon": study.horizon,
         "budget": msgspec.to_builtins(study.budget),
-        "search": msgspec.to_builtins(study.search),
+        "search": _search_settings(study),
+        "seeds.vary": ", ".join(study.seeds.vary),
         "clip_norm": study.clip_norm,
         "device": _device(cell),
         "threads": study.threads,
     }
+
+
+def _search_settings(study: Study) -> dict[str, Any]:
+    settings = msgspec.to_builtins(study.search)
+    # Where trials are kept changes no number, and its address may hold a password.
+    del settings["storage"]
+    return dict(settings)
 
 
 def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -115,7 +125,7 @@ def _name_arenas(labels: Sequence[str], settings: Sequence[dict[str, str]]) -> l
         rivals = [
             other
             for other_label, other in zip(labels, settings, strict=True)
-            if other_label == label or other_label == label.removesuffix("*")
+            if other_label == label or other_label == label.replace("* at ", " at ").removesuffix("*")
         ]
         differing = [key for key in _differing(rivals) if key != "workload"]
         names.append(" ".join([label, *(f"{key}={setting.get(key, 'null')}" for key in differing)]))

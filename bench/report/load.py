@@ -44,6 +44,7 @@ def load(folder: Path, reference: str | None) -> Sweep:
                 study=record.study,
                 ends=ends,
                 cost=reader.cost(record),
+                search=record.search,
                 metering_detail=record.metering_detail,
             )
         )

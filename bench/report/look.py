@@ -107,7 +107,14 @@ def new_drawing(
 
 
 def finish(
-    drawing: Drawing, *, name: str, caption: str, alt: str, data: pd.DataFrame, is_picture: bool = False
+    drawing: Drawing,
+    *,
+    name: str,
+    caption: str,
+    alt: str,
+    data: pd.DataFrame,
+    is_picture: bool = False,
+    is_wide: bool = False,
 ) -> Figure:
     """Return a drawing as SVG and PNG beside its data; undated, so that equal data gives equal bytes."""
     svg, png = io.BytesIO(), io.BytesIO()
@@ -122,6 +129,7 @@ def finish(
         png=png.getvalue(),
         data=data,
         is_picture=is_picture,
+        is_wide=is_wide,
     )
 
 
@@ -132,6 +140,20 @@ def set_log(axes: Axes, low: float, high: float) -> None:
     axes.yaxis.set_major_locator(LogLocator(base=10, subs=subs))
     axes.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def set_log_x(axes: Axes, num_ticks: int = 4) -> None:
+    """Make the x axis logarithmic, labelled at few powers of ten as `1e-5`."""
+    axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(base=10, numticks=num_ticks))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: format_tick(value)))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+
+
+def format_tick(value: float) -> str:
+    """Return a setting as short as it can be read: 1e-5, 3.2e-4, 0.01, 0.5."""
+    text = f"{value:.1e}".replace(".0e", "e").replace("e-0", "e-").replace("e+0", "e")
+    return f"{value:.2g}" if value == 0 or 0.01 <= abs(value) < 100 else text
 
 
 def name_label(label: str, columns: int = 26) -> str:

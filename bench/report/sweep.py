@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from bench.result import Cost, Manifest, Result
+from bench.result import Cost, Manifest, Result, SearchRecord
 from bench.spec import Optimizer, Run, Study
 
 
@@ -40,6 +40,8 @@ class Cell:
     # By seed.
     ends: tuple[RunEnd, ...]
     cost: Cost | None
+    # How its setting was found; None where nothing was searched, or the search left no record.
+    search: SearchRecord | None = None
     # Why there is no cost although it was asked for.
     metering_detail: str | None = None
 
@@ -77,7 +79,7 @@ class Cell:
 
 @dataclass(frozen=True, kw_only=True)
 class Arena:
-    """Cells that may be compared: same workload, data, model, budget, schedule, precision and device."""
+    """Cells that may be compared: same workload, data, model, horizon, schedule, precision and device."""
 
     name: str
     # Every setting but the optimizer's, dotted key -> value as text; the same for all cells.
@@ -96,8 +98,12 @@ class Arena:
     @property
     def is_searched(self) -> bool:
         """Whether the optimizers' settings were searched for; otherwise every claim says "untuned"."""
-        # Any, where one day there are more: a claim about a partly searched arena is untuned too.
-        return all(str(cell.study.search.name) != "none" for cell in self.cells)
+        return all(cell.study.search.name != "none" for cell in self.cells)
+
+    @property
+    def vary(self) -> str:
+        """What a seed changes, in words: every interval speaks of that and of nothing else."""
+        return ", ".join(self.study.seeds.vary) or "nothing"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,6 +125,12 @@ class Sweep:
     def ends(self) -> tuple[RunEnd, ...]:
         """All evaluation runs of the sweep."""
         return tuple(end for arena in self.arenas for cell in arena.cells for end in cell.ends)
+
+    @property
+    def is_preliminary(self) -> bool:
+        """Whether a search is still to be confirmed or widened: what is claimed now may change."""
+        cells = (cell for arena in self.arenas for cell in arena.cells)
+        return any(cell.search is not None and not cell.search.is_final for cell in cells)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,39 +4,27 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections import Counter
 from pathlib import Path
 
 from bench.report.comparison import MIB, Row, format_effects, make_rows
 from bench.report.concern import find_concerns
 from bench.report.escape import clean, measure, shorten
-from bench.report.sweep import Arena, Concern, Sweep
+from bench.report.heading import MAX_COLUMNS, write_basis, write_header
+from bench.report.sweep import Concern, Sweep
 from bench.report.tables import ABSENT, format_fixed
+from bench.report.tuning import format_lr
 
 MAX_LINES = 16
-MAX_COLUMNS = 100
 # The rest goes to the table, once this much is left for warnings.
 _MIN_WARNING_LINES = 5
-_ORDER = (
-    "finished",
-    "diverged",
-    "failed",
-    "oom",
-    "timeout",
-    "killed",
-    "unsupported",
-    "interrupted",
-    "unreadable",
-    "missing",
-)
 _IS_TEXT = (True, True, False, True, False, False, False)
 # Columns that may be cut when the table is too wide, and how short: arena, optimizer, effect and verdict.
-_MIN_WIDTHS = {0: 9, 1: 12, 3: 24}
+_MIN_WIDTHS = {0: 9, 1: 12, 3: 34}
 
 
 def write_block(sweep: Sweep) -> str:
     """Return the terminal block: at most 16 lines of at most 100 columns, the last one the report's path."""
-    head = [_write_header(sweep), _write_basis(sweep), ""]
+    head = [write_header(sweep), *write_basis(sweep), ""]
     tail = ["report  " + shorten(_show_path(sweep.folder / "report.html"), MAX_COLUMNS - 8)]
     space = MAX_LINES - len(head) - len(tail)
     concerns = find_concerns(sweep)
@@ -48,50 +36,13 @@ def write_block(sweep: Sweep) -> str:
     return "\n".join([*head, *table, *warnings, *tail]) + "\n"
 
 
-def _write_header(sweep: Sweep) -> str:
-    statuses = Counter(end.status for end in sweep.ends)
-    counts = [(statuses[status], status) for status in _ORDER if statuses[status]]
-    cached = f" ({sweep.num_cached} cached)" if sweep.num_cached else ""
-    total = len(sweep.ends)
-    state = "INTERRUPTED | " if sweep.manifest.is_interrupted else ""
-    ending = f" | {format_duration(sweep.manifest.wall_s)}" if sweep.manifest.wall_s is not None else ""
-    name = shorten(sweep.manifest.name, 40)
-    while True:
-        shown = " ".join(f"{num} {'ok' if status == 'finished' else status}" for num, status in counts)
-        runs = f"{total} run{'s' * (total != 1)}{':' * bool(counts)} {shown}".rstrip() + cached
-        line = f"bench {name} | {state}{runs}{ending}"
-        if measure(line) <= MAX_COLUMNS or len(counts) < 3:
-            return shorten(line, MAX_COLUMNS)
-        # The rarer ends share a word before anything is cut.
-        counts = [*counts[:-2], (counts[-2][0] + counts[-1][0], "other")]
-
-
-def _write_basis(sweep: Sweep) -> str:
-    machine = sweep.manifest.machine
-    parts = [f"{machine.device} {shorten(machine.device_name, 34)}, torch {machine.torch}"]
-    if sweep.arenas:
-        precisions = dict.fromkeys(arena.study.precision.name for arena in sweep.arenas)
-        seeds = sorted({len(cell.ends) for arena in sweep.arenas for cell in arena.cells})
-        margins = dict.fromkeys(_show_margin(arena) for arena in sweep.arenas)
-        parts.append("/".join(precisions))
-        parts.append(
-            f"{'-'.join(map(str, dict.fromkeys((seeds[0], seeds[-1]))))} paired seed{'s' * (seeds != [1])}"
-        )
-        parts.append(f"margin {', '.join(margins)}")
-    return shorten(" | ".join(parts), MAX_COLUMNS)
-
-
-def _show_margin(arena: Arena) -> str:
-    workload = arena.study.workload
-    return f"+-{100 * workload.margin:g} %" if workload.effect == "log_ratio" else f"+-{workload.margin:g}"
-
-
 def _write_table(sweep: Sweep, space: int) -> list[str]:
     """Return the table's header and as many rows as fit: each arena's reference and best rows first."""
     by_arena = {arena.name: make_rows(arena) for arena in sweep.arenas}
     num_rows = sum(len(rows) for rows in by_arena.values())
     num_shown = space - 1 if num_rows <= space - 1 else space - 2
     chosen = _choose_rows(by_arena, num_shown)
+    has_edge = any(cell.search and cell.search.edge for arena in sweep.arenas for cell in arena.cells)
     claims: list[tuple[str, str]] = [_name_claim(sweep)]
     lines: list[list[str]] = [["arena", "optimizer", "val loss", "step ms", "peak MiB", "lr"]]
     for arena in sweep.arenas:
@@ -103,7 +54,9 @@ def _write_table(sweep: Sweep, space: int) -> list[str]:
         for index, row in enumerate(rows):
             if (arena.name, row.cell.label) not in chosen:
                 continue
-            lr = "-" if row.cell.lr is None else f"{row.cell.lr:.3g}"
+            lr = format_lr(row.cell) or "-"
+            # Marks stand in a column of their own, so that the numbers stay aligned.
+            lr += "  " * (has_edge and not lr.endswith("!"))
             numbers = [cell.replace(ABSENT, "-") for cell in (losses[index], steps[index], peaks[index])]
             lines.append([clean(arena.name), clean(row.cell.label), *numbers, lr])
             claims.append((effects[index] or "", "" if row.judgement.is_reference else row.judgement.verdict))
@@ -195,16 +148,6 @@ def _wrap_command(command: str) -> list[str]:
         ("  " if index == 0 else "    ") + line + (" \\" if index < len(lines) - 1 else "")
         for index, line in enumerate(lines)
     ]
-
-
-def format_duration(seconds: float) -> str:
-    """Return a time span as a reader says it: 8.4 s, 1 min 12 s, 1 h 52 min."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes = round(seconds) // 60
-    if minutes < 60:
-        return f"{minutes} min {round(seconds) % 60} s"
-    return f"{minutes // 60} h {minutes % 60} min"
 
 
 def _show_path(path: Path) -> str:

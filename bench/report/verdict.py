@@ -6,18 +6,23 @@ import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from bench.report.stats import (
-    MIN_PAIRS,
-    Effect,
-    adjust_holm,
-    count_more_seeds,
-    is_within_margin,
-    paired_effect,
-)
 from bench.report.sweep import Arena, Cell
+from bench.stats import (
+    ALPHA,
+    MIN_PAIRS,
+    Claim,
+    Effect,
+    count_more_seeds,
+    decide,
+    paired_effect,
+    plan_seeds,
+    selection_sd,
+)
 
-# Below this, after Holm's adjustment, a difference is claimed.
-ALPHA = 0.05
+__all__ = ["ALPHA", "Judgement", "format_range", "judge", "scale_of"]
+
+# Grids whose points per decade differ by less than this share are equally dense.
+_SAME_DENSITY = 0.01
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,29 +43,28 @@ class Judgement:
 
 def judge(arena: Arena) -> tuple[Judgement, ...]:
     """Judge every cell of an arena, in the arena's order."""
-    workload = arena.study.workload
-    effects: dict[str, Effect] = {}
-    for cell in arena.cells:
-        if cell is not arena.reference and cell.is_complete and arena.reference.is_complete:
-            effect = paired_effect(cell.losses, arena.reference.losses, workload.effect)
-            if effect is not None:
-                effects[cell.label] = effect
-    tested = [label for label, effect in effects.items() if effect.p is not None]
-    adjusted = adjust_holm([effects[label].p or 0.0 for label in tested])
-    p_holm = dict(zip(tested, adjusted, strict=True))
+    effects = _compare(arena)
+    study = arena.study
+    alpha = ALPHA
+    if study.seeds.num == "auto" and effects:
+        num = max(effect.n for effect in effects.values())
+        alpha = plan_seeds(effects, study.workload.margin, num, study.seeds.limit).alpha
+    claims = decide(effects, study.workload.margin, alpha)
     judgements = []
     for cell in arena.cells:
-        effect, p = effects.get(cell.label), p_holm.get(cell.label)
+        effect, claim = effects.get(cell.label), claims.get(cell.label)
         word, remark = "reference", None
         if cell is not arena.reference:
-            word, remark = _weigh(arena, cell, effect, p)
+            word, remark = _weigh(arena, cell, effect, claim)
             word += "" if arena.is_searched else ", untuned"
+            if not all(side.search is None or side.search.is_final for side in (cell, arena.reference)):
+                word += ", preliminary"
         judgements.append(
             Judgement(
                 cell=cell,
                 is_reference=cell is arena.reference,
                 effect=effect,
-                p_holm=p,
+                p_holm=claim.p_holm if claim else None,
                 verdict=word,
                 remark=remark,
             )
@@ -81,15 +85,69 @@ def format_range(arena: Arena, bounds: tuple[float, float]) -> str:
     return f"{convert(bounds[0]):+.2g} to {convert(bounds[1]):+.2g}{unit}"
 
 
-def _weigh(arena: Arena, cell: Cell, effect: Effect | None, p: float | None) -> tuple[str, str | None]:
+def _compare(arena: Arena) -> dict[str, Effect]:
+    """Return the effects of an arena by label: of cells with an honest mean, where the reference has one."""
+    scale = arena.study.workload.effect
+    if not arena.reference.is_complete:
+        return {}
+    base = selection_sd(arena.reference.search, arena.reference.losses, scale)
+    effects = {}
+    for cell in arena.cells:
+        if cell is not arena.reference and cell.is_complete:
+            selection = (selection_sd(cell.search, cell.losses, scale), base)
+            effect = paired_effect(cell.losses, arena.reference.losses, scale, selection)
+            if effect is not None:
+                effects[cell.label] = effect
+    return effects
+
+
+def _weigh(arena: Arena, cell: Cell, effect: Effect | None, claim: Claim | None) -> tuple[str, str | None]:
     troubled = _weigh_ends(arena.reference, cell)
     if troubled is not None:
         return troubled, None
     if effect is None:
         return "no claim (nothing to pair)", "no common seed, or a loss that is not above 0"
-    if effect.n < MIN_PAIRS or effect.interval is None:
+    if claim is None:
         return f"no claim (n={effect.n})", f"an interval needs at least {MIN_PAIRS} paired seeds"
-    return _weigh_effect(arena, effect, p)
+    if claim.word not in ("tied", "inconclusive"):
+        is_better = claim.word.endswith("better")
+        loser, winner = (arena.reference, cell) if is_better else (cell, arena.reference)
+        veto = _find_veto(loser, winner)
+        if veto is not None:
+            return (
+                f"no claim ({veto})",
+                f"it would be {claim.word}, but {loser.label} may not have lost fairly",
+            )
+    return claim.word, _remark(arena, effect, claim)
+
+
+def _find_veto(loser: Cell, winner: Cell) -> str | None:
+    """Return why the loser's search leaves it a way out; the winner's own search never takes its win away."""
+    if loser.search is not None and loser.search.edge is not None:
+        return "edge lr"
+    lost, won = _list_lrs(loser), _list_lrs(winner)
+    if _count_trials(loser) < _count_trials(winner) or len(lost) < len(won):
+        return "fewer lr trials"
+    is_grid = all(side.search is not None and side.search.sampler == "grid" for side in (loser, winner))
+    if is_grid and _density(lost) < (1 - _SAME_DENSITY) * _density(won):
+        return "fewer lrs per decade"
+    return None
+
+
+def _count_trials(cell: Cell) -> int:
+    return len(cell.search.trials) if cell.search else 0
+
+
+def _list_lrs(cell: Cell) -> list[float]:
+    """Return the learning rates that a search tried, sorted."""
+    trials = cell.search.trials if cell.search else ()
+    lrs = {trial.params.get("optimizer.lr") for trial in trials}
+    return sorted(float(lr) for lr in lrs if isinstance(lr, int | float) and lr > 0)
+
+
+def _density(lrs: list[float]) -> float:
+    """Return points per decade of an lr grid; 0 for fewer than two points."""
+    return (len(lrs) - 1) / math.log10(lrs[-1] / lrs[0]) if len(lrs) > 1 else 0.0
 
 
 def _weigh_ends(reference: Cell, cell: Cell) -> str | None:
@@ -108,27 +166,29 @@ def _weigh_ends(reference: Cell, cell: Cell) -> str | None:
     return None if reference.is_complete else "no claim (reference incomplete)"
 
 
-def _weigh_effect(arena: Arena, effect: Effect, p: float | None) -> tuple[str, str | None]:
+def _remark(arena: Arena, effect: Effect, claim: Claim) -> str | None:
+    """Return what a claim leaves open."""
     margin = arena.study.workload.margin
-    is_resolved = p is not None and p < ALPHA
-    if is_within_margin(effect, margin):
-        return "tied", "a difference is resolved, but below the margin" if is_resolved else None
-    word = "better" if effect.mean < 0 else "worse"
-    if is_resolved:
-        return word, None
+    if claim.word == "tied":
+        return "a difference is resolved, but below the margin" if claim.p_holm < ALPHA else None
+    if claim.word in ("better", "worse"):
+        return None
+    if claim.word != "inconclusive":
+        others = "the other comparisons" + (" and looks" if arena.study.seeds.num == "auto" else "")
+        return f"the interval excludes 0, but not after adjusting for {others}"
     assert effect.interval is not None, effect
-    if effect.interval[0] > 0 or effect.interval[1] < 0:
-        return f"leaning {word}", "the interval excludes 0, but not after adjusting for the other comparisons"
+    could = f"could be {format_range(arena, effect.interval)}"
+    if math.hypot(*effect.selection) >= margin:
+        return f"{could}; the search leaves more than the margin open: more search seeds would narrow it"
     more = count_more_seeds(effect, margin)
-    seeds = "over 1000 more seeds" if more is None else f"about {more} more seed{'s' * (more != 1)}"
     if more == 0:
-        return "inconclusive", f"could be {format_range(arena, effect.interval)}"
-    return (
-        "inconclusive",
-        f"could be {format_range(arena, effect.interval)}; {seeds} would resolve the margin",
-    )
+        return could
+    seeds = "over 1000 more seeds" if more is None else f"about {more} more seed{'s' * (more != 1)}"
+    return f"{could}; {seeds} would resolve the margin"
 
 
 def _first_trouble(cell: Cell) -> str:
+    if not cell.ends and cell.search is not None and cell.search.best is None:
+        return "no setting finished"
     troubles = [end.status for end in cell.ends if end.val_loss is None]
     return troubles[0].replace("missing", "not run") if troubles else "not run"

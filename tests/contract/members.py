@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bench.cli import config_folder
+from bench.configuration import config_folder
 
 
 def list_members(group: str) -> list[str]:

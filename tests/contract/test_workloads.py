@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import pytest
@@ -52,3 +53,19 @@ def test_every_budget_keeps_the_batch_size(name: str) -> None:
 def test_every_experiment_composes(name: str) -> None:
     study = compose_study(f"experiment={name}", workload=name)
     assert study.optimizer.lr != "auto"
+
+
+@pytest.mark.parametrize("name", list_members("workload"))
+def test_its_frozen_reference_is_what_it_gives(name: str) -> None:
+    reference = compose_study(workload=name).workload.reference["adamw"]
+    result, _ = train(compose_run("optimizer=adamw", workload=name), MACHINE)
+    assert result.val_loss is not None
+    assert abs(result.val_loss - reference["val_loss"]) < 4 * reference["sd"]
+
+
+def test_the_default_workload_tells_optimizers_apart() -> None:
+    reference = compose_study().workload.reference
+    losses = [reference[name]["val_loss"] for name in ("adam", "momentum", "sgd")]
+    noise = max(reference[name]["sd"] for name in ("adam", "momentum", "sgd"))
+    assert losses == sorted(losses)
+    assert min(later - earlier for earlier, later in itertools.pairwise(losses)) > 5 * noise

@@ -102,12 +102,15 @@ def test_batches_leave_the_global_stream_alone() -> None:
     assert torch.equal(torch.get_rng_state(), before)
 
 
-def test_validation_gives_every_item_once_in_stored_order() -> None:
+def test_the_two_validation_parts_give_every_item_once_in_stored_order() -> None:
     data = make_regression(num_val=2 * CHUNK + 5)
-    batches = list(data.val_batches())
-    assert [len(inputs) for inputs, _ in batches] == [CHUNK, CHUNK, 5]
-    assert torch.equal(torch.cat([inputs for inputs, _ in batches]), data.val_inputs)
-    assert torch.equal(torch.cat([targets for _, targets in batches]), data.val_targets)
+    inputs, targets = torch.empty_like(data.val_inputs), torch.empty_like(data.val_targets)
+    for start, part in enumerate(("search", "report")):
+        batches = list(data.val_batches(part))
+        assert [len(chunk) for chunk, _ in batches] == [CHUNK, 3 - start]
+        inputs[start::2] = torch.cat([chunk for chunk, _ in batches])
+        targets[start::2] = torch.cat([chunk for _, chunk in batches])
+    assert torch.equal(inputs, data.val_inputs) and torch.equal(targets, data.val_targets)
 
 
 def test_squared_error_is_a_sum_over_items_of_a_mean_over_columns() -> None:
@@ -123,7 +126,7 @@ def test_cross_entropy_is_a_sum_over_items_and_accuracy_a_share() -> None:
     assert data.loss(outputs, targets).item() == pytest.approx(expected, rel=1e-6)
     correct = data.metrics(outputs, targets)["accuracy"].item()
     assert correct == 1
-    assert data.summarise(0.5, {"accuracy": 3.0}) == {"accuracy": 3 / 4}
+    assert data.summarise(0.5, {"accuracy": 3 / 4}) == {"accuracy": 3 / 4}
 
 
 @pytest.mark.parametrize("data", [make_regression(), make_classification()], ids=["regression", "classes"])

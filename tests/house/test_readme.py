@@ -19,7 +19,7 @@ import pytest
 # Every command has to end within this; the promise of the README is a first report in about a minute.
 TIMEOUT_S = 120
 # What makes a command cheap without changing what it shows to work.
-CHEAP = ("budget=smoke", "seeds=2")
+CHEAP = ("budget=smoke", "seeds=2", "search.trials=3", "search.confirm=1", "search.widen=false")
 # Left by sweeps, so absent from a fresh checkout.
 MADE = {Path("results")}
 # The reader of the tree is in the one, and is not meant to open the others.

@@ -7,12 +7,11 @@ import random
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
 from bench.report.load import load
 from bench.report.verdict import judge
-from bench.spec import Model, Search
+from bench.spec import Model
 from tests.report.conftest import DETAILS, GOLDEN, make_golden
 from tests.sweeps import make_study, write_sweep
 
@@ -119,14 +118,3 @@ def test_arenas_are_kept_apart_and_named_by_what_differs(tmp_path: Path) -> None
     names = [arena.name for arena in load(write_sweep(tmp_path / "results", studies), None).arenas]
     assert names[0] == "photo_mlp threads=1" and names[2] == "photo_mlp threads=2"
     assert names[1].startswith("photo_mlp* ") and "model.depth=3" in names[1]
-
-
-def test_a_searched_arena_is_not_called_untuned(tmp_path: Path) -> None:
-    folder = write_sweep(tmp_path / "results", [(make_study(name), [0.01] * 3) for name in ("adamw", "sgd")])
-    sweep = load(folder, None)
-    # No search can be named yet: the record is bent to say so.
-    searched = msgspec.structs.replace(Search(name="none"))
-    msgspec.structs.force_setattr(searched, "name", "lr")
-    for cell in sweep.arenas[0].cells:
-        msgspec.structs.force_setattr(cell.study, "search", searched)
-    assert {each.verdict for each in judge(sweep.arenas[0])} == {"reference", "tied"}

@@ -10,9 +10,9 @@ from matplotlib.axes import Axes
 from bench.report.chapter import Figure
 from bench.report.escape import slug
 from bench.report.look import FAINT, INK, Look, finish, name_label, new_drawing, styled
-from bench.report.stats import paired_effect
 from bench.report.sweep import Arena
 from bench.report.verdict import Judgement, format_range, judge, scale_of
+from bench.stats import paired_effect
 
 # Beyond this many rows the table says it better.
 _MAX_ROWS = 20

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.chapter import Block, Note, Notes
-from bench.report.stats import MIN_PAIRS
 from bench.report.sweep import Sweep
 from bench.report.verdict import ALPHA
+from bench.stats import FIRST_LOOK, MIN_PAIRS
 
 TITLE = "How the numbers were made"
 
@@ -15,26 +15,49 @@ _PARAGRAPHS = (
     "Arena. Optimizers are compared only inside an arena: same workload, data, model, budget, schedule, "
     "precision and device, always against one named reference. A result speaks of its arena, not of other "
     "sizes or run lengths.",
-    "Validation loss. The mean over all validation items at the end of the schedule; the metric was fixed "
-    "before the sweep. Numbers in tables are means over evaluation seeds; sd is the sample standard "
-    "deviation over them.",
-    "Pairing. Initial weights and batch order depend on the seed, not on the optimizer, so differences "
-    "are taken seed by seed: the log-ratio of the two losses, shown as %, or their plain difference, as "
-    "the workload declares.",
+    "Validation loss. The mean over the report half of the validation split at the end of the schedule; "
+    "the metric was fixed before the sweep, and no search saw that half. Numbers in tables are means over "
+    "evaluation seeds; sd is the sample standard deviation over them.",
+    "Pairing. Initial weights and batch order depend on the seed, not on the optimizer, so differences are "
+    "taken seed by seed: the log-ratio of the two losses, shown as %, or their plain difference, as the "
+    "workload declares.",
     f"Interval and p. 95 % t interval of the mean paired difference, n >= {MIN_PAIRS} (Student 1908). "
-    "Bootstrap intervals cover far too little at 3 to 10 seeds (Owen 2025, arXiv:2508.10083). p-values "
-    "are adjusted over the comparisons of an arena (Holm 1979).",
+    "Bootstrap intervals cover far too little at 3 to 10 seeds (Owen 2025, arXiv:2508.10083). p-values are "
+    "adjusted over the comparisons of an arena (Holm 1979). After a search the interval also holds what "
+    "another search, on other seeds, might have chosen (after Bouthillier et al. 2021, arXiv:2103.03098). "
+    "It speaks of what the seeds change, and of nothing else.",
     f"Verdicts. better or worse: adjusted p < {ALPHA}. tied: the 90 % interval lies inside the workload's "
     "margin, which is two one-sided tests (Schuirmann 1987), and wins over better and worse. leaning: the "
     "95 % interval excludes 0, the adjusted p does not. inconclusive: everything else. no claim: fewer "
-    "than 3 pairs, or a reference without a mean. unstable: a seed diverged. missing: no seed finished.",
+    "than 3 pairs, a reference without a mean, or a loser whose best lr lies on the edge of its range or "
+    "that had fewer settings (what the winner's search lacked never takes its win away). preliminary: a "
+    "search is still to be confirmed. unstable: a seed diverged. missing: no seed finished.",
+    f"Looks. seeds=auto looks at the verdicts at {FIRST_LOOK}, {2 * FIRST_LOOK}, {4 * FIRST_LOOK}, "
+    f"{8 * FIRST_LOOK}... seeds, up to its limit, and each look spends a part of alpha, next to nothing "
+    "early (O'Brien-Fleming-type spending: Lan and DeMets 1983, Biometrika 70), so that all looks together "
+    "err no more often than one.",
+    "Across arenas. Holm's adjustment holds inside an arena; over all comparisons on the page, p-values are "
+    "adjusted so that of the claims below q at most a share of q is false on average (false-discovery "
+    "control: Benjamini and Hochberg 1995, J. R. Stat. Soc. B 57). Pooled mean: equal weights, t interval "
+    "(Welch 1947; Satterthwaite 1946). Probability of improvement: after Agarwal et al. 2021, "
+    "arXiv:2108.13264, paired by seed. Performance profile: after Dolan and More 2002, arXiv:cs/0102001, as "
+    "a ratio to the reference.",
     "Untuned. Without a search every optimizer runs at its declared settings; tuning alone can turn a "
     "ranking round (Choi et al. 2019, arXiv:1910.05446; Wen et al. 2025, arXiv:2509.02046), so every "
     "verdict says so.",
+    "Tuning. Every optimizer gets the same number of settings and the same points per decade of learning "
+    "rate; settings are compared on the search half of the validation split and on search seeds, the best "
+    "few on more of them, and the winner runs again on fresh seeds. Expected best of k settings: the "
+    "plug-in estimate from the first pass, never beyond the k that ran (Dodge et al. 2019, "
+    "arXiv:1909.03004; Dodge et al. 2021, arXiv:2110.00613). lr sensitivity: mean excess loss over a "
+    "window of learning rates around the best (after Wortsman et al. 2023, arXiv:2309.14322).",
+    "Speed-up. Equal final loss by whole trainings of several lengths, each with its own schedule and its "
+    "own search: a point on a curve whose schedule has not ended yet is no speed-up (Dahl et al. 2023, "
+    "arXiv:2306.07179). Interpolated between lengths in log steps and log loss, never extrapolated.",
     "Failures. A diverged or failed seed is a result: the cell shows k/n and no mean over the survivors. "
     "Curves end where the first seed of a cell ends.",
-    "Cost. Step time, throughput and memory come from a short measurement of plain steps in a process of "
-    "its own, never from the training runs. Parameters, gradients and state are summed from their "
+    "Cost. Step time, throughput and memory come from a short measurement of plain steps, taken "
+    "apart from the training runs, by themselves. Parameters, gradients and state are summed from their "
     "tensors; activations and other are the peak less that sum.",
     "Weight decay. Cumulative decay is the sum over steps of lr x weight decay, with the lr of the "
     "schedule (Loshchilov and Hutter 2019, arXiv:1711.05101): about the share of a weight that decoupled "

@@ -9,6 +9,7 @@ import msgspec
 import pandas as pd
 
 from bench.report.chapter import Block, Heading, Text
+from bench.report.effort import describe_effort
 from bench.report.escape import slug
 from bench.report.group import flatten
 from bench.report.sweep import Arena, Sweep
@@ -40,15 +41,38 @@ def _describe(arena: Arena) -> str:
     digest = f"sha256 {data.sha256[:16]}" if data.sha256 else "no hash named"
     warmup = f"{100 * schedule.warmup:.3g} % linear warm-up, then " if schedule.warmup else ""
     ending = "" if schedule.name == "constant" else f" to {schedule.floor:.3g} of the peak"
-    seeds = sorted({len(cell.ends) for cell in arena.cells})
+    # A cell whose search found no setting has none to run.
+    seeds = sorted({len(cell.ends) for cell in arena.cells if cell.ends}) or [0]
     return (
         f"{study.model.name} on {data.name} {data.version} (licence {data.licence}, {digest}), "
         f"{budget.steps} steps of {budget.batch_size} {data.item}s (budget {budget.name}), "
-        f"{budget.evaluations} evaluations, "
-        f"schedule: {warmup}{schedule.name}{ending}, per {schedule.interval}; "
-        f"{study.precision.name} on {arena.device} with {study.threads} thread{'s' * (study.threads != 1)}; "
-        f"{' or '.join(map(str, seeds))} evaluation seed{'s' * (seeds != [1])}, the same for all optimizers; "
-        f"search: {study.search.name}."
+        f"{budget.evaluations} evaluations, schedule: {warmup}{schedule.name}{ending}, per "
+        f"{schedule.interval}; {study.precision.name} on {arena.device} with {study.threads} "
+        f"thread{'s' * (study.threads != 1)}; {' or '.join(map(str, seeds))} evaluation "
+        f"seed{'s' * (seeds != [1])}, the same for all optimizers, which vary {arena.vary}; "
+        f"{_describe_search(arena)}"
+    )
+
+
+def _describe_search(arena: Arena) -> str:
+    search = arena.study.search
+    if search.name == "none":
+        return "search: none."
+    effort = describe_effort([arena])
+    if effort is None:
+        return f"search: {search.name}, which left no record."
+    grid = (
+        f"at {search.per_decade:g} a decade around each declared default, "
+        if search.sampler == "grid"
+        else ""
+    )
+    widened = max((cell.search.num_widened for cell in arena.cells if cell.search), default=0)
+    grown = f"ranges widened {widened} time{'s' * (widened != 1)}; " if widened else ""
+    return (
+        f"search: {search.name} by {search.sampler}, {grid}{effort}; {grown}search seeds (1000000 and up) "
+        "are never evaluation seeds (0 and up). The validation split is halved once: the search compares "
+        "settings on the search half, and every reported validation loss is over the other, the report "
+        "half."
     )
 
 

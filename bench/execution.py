@@ -1,0 +1,128 @@
+"""One study while it runs, and the running of what it asks for, unless the store can answer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+
+from bench import machine as machines
+from bench.errors import SpecError, Unsupported
+from bench.result import Machine, Result, StudyRecord
+from bench.spec import Run, Study
+from bench.store import Store
+from bench.study import Answer, Batch, Interrupted, Job, Outcome, Request, job_id, study
+
+Say = Callable[[str], None]
+
+
+class Underway:
+    """One study while it runs."""
+
+    def __init__(self, spec: Study, store: Store, *, is_alone: bool) -> None:
+        try:
+            device = machines.resolve_device(spec.device)
+        except Unsupported as error:
+            raise SpecError(str(error)) from None
+        self.spec = spec
+        self.store = store
+        self.machine = machines.describe(device, spec.threads)
+        self.outcomes: dict[str, Outcome] = {}
+        self.cached: set[str] = set()
+        self.record: StudyRecord | None = None
+        self._generator = study(spec, self.machine, store.root / "studies", is_alone=is_alone)
+        self.request: Request | None = next(self._generator)
+
+    def answer_from_store(self) -> None:
+        for job in self.pending():
+            stored = _find(self.store, job, self.machine, self.spec.retry)
+            if stored is not None:
+                self.outcomes[stored.id] = stored
+                self.cached.add(stored.id)
+
+    def pending(self) -> list[Job]:
+        jobs = self.request.jobs if isinstance(self.request, Batch) else ()
+        return [job for job in jobs if job_id(job) not in self.outcomes]
+
+    def advance(self, answer: Answer) -> None:
+        """Answer the study's request; it either makes its next one or ends."""
+        try:
+            self.request = self._generator.send(answer)
+        except StopIteration as stop:
+            self.request, self.record = None, stop.value
+
+    def interrupt(self) -> None:
+        if self.record is None:
+            try:
+                self._generator.throw(Interrupted())
+            except StopIteration as stop:
+                self.request, self.record = None, stop.value
+
+
+def execute(batches: Sequence[Underway], say: Say) -> None:
+    """Run every pending job in this process and publish its outcome; trainings first, then meters."""
+    pending = [(one, job) for one in batches for job in one.pending()]
+    trainings = [(one, job) for one, job in pending if isinstance(job, Run)]
+    meterings = [(one, job) for one, job in pending if not isinstance(job, Run)]
+    # Two studies may ask for the same run under different labels.
+    done: dict[str, Outcome] = {}
+    if pending:
+        # torch is imported here at the latest, and not at all when the store answers everything.
+        from bench import train
+        from bench.meter.step import measure
+
+        for number, (one, job) in enumerate(trainings, start=1):
+            key = job_id(job)
+            if key not in done:
+                result, files = train.train(job, one.machine)
+                done[key] = one.store.publish(result, files)
+                say(f"[{number:>3}/{len(trainings)}] {_describe(one, job)}  {_ending(result)}")
+        if meterings:
+            say(f"measuring what a step costs, {len(meterings)} cells")
+        for one, metering in meterings:
+            key = job_id(metering)
+            if key not in done:
+                cost = measure(metering, one.machine)
+                done[key] = one.store.publish_cost(cost) if cost.status == "finished" else cost
+    for one, answered in pending:
+        one.outcomes[job_id(answered)] = done[job_id(answered)]
+
+
+def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Outcome | None:
+    key = job_id(job)
+    if not isinstance(job, Run):
+        return store.find_cost(key, machine)
+    settled = store.find(key, machine)
+    if settled is not None:
+        return settled
+    attempt = store.last_attempt(key, machine)
+    # Of the unsettled ends only these would end the same way again.
+    is_answer = attempt is not None and attempt.status in ("failed", "oom", "timeout")
+    return attempt if attempt is not None and is_answer and attempt.status not in retry else None
+
+
+def check(batches: Sequence[Underway]) -> None:
+    """Answer from the store what it has; refuse, before anything runs, what could not start."""
+    for one in batches:
+        one.answer_from_store()
+    seen = set()
+    for job in (job for one in batches for job in one.pending()):
+        from bench import build
+
+        spec = job if isinstance(job, Run) else job.run
+        key = msgspec.json.encode((spec.data, spec.model, spec.optimizer))
+        if key not in seen:
+            seen.add(key)
+            build.check(spec)
+            build.load_data(spec.data, "cpu")
+
+
+def _describe(one: Underway, run: Run) -> str:
+    star = "*" if one.spec.is_workload_modified else ""
+    return f"{one.spec.workload.name}{star} {run.optimizer.name} lr={run.optimizer.lr:g} seed={run.seed}"
+
+
+def _ending(result: Result) -> str:
+    if result.status == "finished":
+        return f"val loss {result.val_loss:.4g}  {result.train_s:.1f} s"
+    return f"{result.status}: {result.detail}"

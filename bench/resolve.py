@@ -1,0 +1,37 @@
+"""From a study to one of its runs: every value settled, nothing left to a default."""
+
+from __future__ import annotations
+
+import msgspec
+
+from bench.sources import digest_sources
+from bench.spec import Run, Study
+
+
+def resolve(spec: Study, seed: int, device: str) -> Run:
+    """Return one run of a study with nothing left open.
+
+    `lr: auto` that no search chose is the workload's lr for the optimizer, else its declared default.
+    """
+    optimizer, data = spec.optimizer, spec.data
+    if optimizer.lr == "auto":
+        lr = spec.workload.lr.get(optimizer.name, optimizer.search.lr.default)
+        optimizer = msgspec.structs.replace(optimizer, lr=lr)
+    if "split" in spec.seeds.vary and "split_seed" in data.args:
+        # The YAML's split is that of seed 0.
+        args = data.args | {"split_seed": data.args["split_seed"] + seed}
+        data = msgspec.structs.replace(data, args=args)
+    return Run(
+        data=data,
+        model=spec.model,
+        optimizer=optimizer,
+        schedule=spec.schedule,
+        precision=spec.precision,
+        budget=spec.budget,
+        clip_norm=spec.clip_norm,
+        device=device,  # type: ignore[arg-type]
+        threads=spec.threads,
+        seed=seed,
+        vary=spec.seeds.vary,
+        sources=digest_sources([data.target, spec.model.target, optimizer.target]),
+    )

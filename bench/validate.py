@@ -1,0 +1,39 @@
+"""Validation exact over items: sums over the whole part, divided once, whatever the chunks."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from bench.data.arrays import Arrays, Part
+from bench.errors import DataError
+
+
+def validate(model: nn.Module, data: Arrays, part: Part) -> tuple[float, dict[str, float]]:
+    """Return the exact loss and metrics of a model on one validation part: sums over items, divided once.
+
+    Args:
+        model: In evaluation mode, on the data's device.
+        data: Its validation items are used.
+        part: Which half of them.
+
+    Returns:
+        The mean loss per item, and the metrics by name.
+    """
+    total: Tensor | None = None
+    sums: dict[str, Tensor] = {}
+    num_items = 0
+    with torch.no_grad():
+        for inputs, targets in data.val_batches(part):
+            outputs = model(inputs)
+            loss = data.loss(outputs, targets).double()
+            total = loss if total is None else total + loss
+            num_items += len(targets)
+            for name, value in data.metrics(outputs, targets).items():
+                sums[name] = sums[name] + value if name in sums else value
+    if total is None:
+        raise DataError(f"data: {data.num_val_items} validation items are too few for two parts")
+    val_loss = total.item() / num_items
+    return val_loss, data.summarise(
+        val_loss, {name: float(value) / num_items for name, value in sums.items()}
+    )
