@@ -4,50 +4,22 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-import msgspec
 import pytest
 
 from bench.report.across import League, Standing, find_leagues
 from bench.report.build import build
-from bench.report.chapter import Figure, Text
+from bench.report.chapter import Text
 from bench.report.load import load
-from bench.report.look import assign_looks
-from bench.report.plot.profile import draw_profile
 from bench.report.section import across, answer, method, results
 from bench.report.verdict import judge
-from bench.spec import Study
 from bench.stats import adjust_fdr, pool_effects
+from tests.arenas import BETTER, REFERENCE, TIED, WORSE, Ends, move, write_arenas
 from tests.sweeps import make_search, make_study, make_tuned_study, write_sweep
 
-REFERENCE = [0.0100, 0.0102, 0.0103]
-BETTER = [0.0090, 0.0091, 0.0093]
-WORSE = [0.0190, 0.0191, 0.0193]
-TIED = [0.0101, 0.01025, 0.0103]
 SECTIONS = [module.__name__ for module in (answer, results, across, method)]
-
-Ends = Sequence[float | str]
-
-
-def move(study: Study, task: str, effect: str = "log_ratio") -> Study:
-    """Return a study on another workload, with data of its own."""
-    workload = msgspec.structs.replace(study.workload, name=task, effect=effect)
-    return msgspec.structs.replace(
-        study, workload=workload, data=msgspec.structs.replace(study.data, name=task)
-    )
-
-
-def write(root: Path, tasks: Sequence[Mapping[str, Ends]], effects: Mapping[int, str] | None = None) -> Path:
-    """Write a sweep with one arena per mapping of optimizer to ends."""
-    cells = [
-        (move(make_study(name), f"task{number}", (effects or {}).get(number, "log_ratio")), ends)
-        for number, task in enumerate(tasks)
-        for name, ends in task.items()
-    ]
-    return write_sweep(root / "results", cells)
 
 
 def stand(folder: Path) -> dict[str, Standing]:
@@ -66,7 +38,7 @@ def show_text(folder: Path) -> str:
 
 def test_two_arenas_are_counted_and_pooled(tmp_path: Path) -> None:
     both = {"adamw": REFERENCE, "muon": BETTER, "sgd": WORSE, "adam": TIED}
-    folder = write(tmp_path, [both, {**both, "muon": TIED}])
+    folder = write_arenas(tmp_path, [both, {**both, "muon": TIED}])
     standings = stand(folder)
     assert list(standings) == ["adam", "muon", "sgd"]
     assert kinds(standings["muon"]) == {"better": 1, "tied": 1}
@@ -94,7 +66,7 @@ def test_two_arenas_are_counted_and_pooled(tmp_path: Path) -> None:
 
 def test_p_is_adjusted_over_the_whole_page_and_the_smallest_is_named(tmp_path: Path) -> None:
     both = {"adamw": REFERENCE, "muon": BETTER, "sgd": WORSE}
-    folder = write(tmp_path, [both, {**both, "muon": TIED}])
+    folder = write_arenas(tmp_path, [both, {**both, "muon": TIED}])
     pairs = [
         (arena.name, each.cell.label, each.effect.p)
         for arena in load(folder, None).arenas
@@ -116,7 +88,7 @@ def test_nothing_is_pooled_over_the_arenas_that_went_well(tmp_path: Path) -> Non
         "gone": ["failed"] * 3,
         "short": [0.0090, 0.0091],
     }
-    folder = write(tmp_path, [{"adamw": REFERENCE, **first}, {"adamw": REFERENCE, **second}])
+    folder = write_arenas(tmp_path, [{"adamw": REFERENCE, **first}, {"adamw": REFERENCE, **second}])
     standings = stand(folder)
     assert all(each.pooled is None and each.remark for each in standings.values())
     assert kinds(standings["wild"]) == {"better": 1, "unstable": 1}
@@ -133,7 +105,7 @@ def test_nothing_is_pooled_over_the_arenas_that_went_well(tmp_path: Path) -> Non
 
 def test_differences_have_no_mean_in_percent(tmp_path: Path) -> None:
     both = {"adamw": REFERENCE, "muon": BETTER}
-    standing = stand(write(tmp_path, [both, both], {1: "difference"}))["muon"]
+    standing = stand(write_arenas(tmp_path, [both, both], {1: "difference"}))["muon"]
     assert standing.pooled is None and standing.remark == "no mean, since differences on task1 are no ratios"
     assert standing.chance is not None and kinds(standing)
 
@@ -152,50 +124,8 @@ def test_a_comparison_without_a_claim_names_no_p(tmp_path: Path) -> None:
     assert standing.pooled is not None and "it carries no claim either" in show_text(folder)
 
 
-def draw(folder: Path) -> Figure | str:
-    sweep = load(folder, None)
-    (league,) = find_leagues(sweep.arenas)
-    return draw_profile(league, assign_looks(sweep))
-
-
-def test_five_arenas_have_a_profile(tmp_path: Path) -> None:
-    tasks: list[dict[str, Ends]] = [
-        {"adamw": [0.01] * 3, "muon": [0.01 * ratio] * 3, "wild": ["diverged"] * 3 if ratio == 1 else WORSE}
-        for ratio in (0.5, 0.8, 1, 1.1, 2)
-    ]
-    folder = write(tmp_path, tasks)
-    figure = draw(folder)
-    assert isinstance(figure, Figure)
-    again = draw(folder)
-    assert isinstance(again, Figure) and (again.svg, again.png) == (figure.svg, figure.png)
-    muon = figure.data[figure.data["optimizer"] == "muon"].set_index("loss_ratio")["share_of_arenas"]
-    near = {round(float(str(ratio)), 6): share for ratio, share in muon.items()}
-    assert [near[ratio] for ratio in (0.5, 0.8, 1.0, 1.1, 2.0)] == [0.2, 0.4, 0.6, 0.8, 1.0]
-    # It never gets to the arena in which it diverged.
-    assert figure.data[figure.data["optimizer"] == "wild"]["share_of_arenas"].max() == 0.8
-    show_text(folder)
-    for ending in ("svg", "png", "csv"):
-        assert (folder / "figures" / f"profile_adamw.{ending}").stat().st_size > 100
-
-
-def test_a_profile_needs_the_reference_and_ratios(tmp_path: Path) -> None:
-    tasks: list[dict[str, Ends]] = [{"adamw": REFERENCE, "muon": BETTER} for _ in range(5)]
-    plain = draw(write(tmp_path / "a", tasks, {0: "difference"}))
-    assert isinstance(plain, str) and "no ratios" in plain
-    tasks[0] = {"adamw": ["diverged", 0.01, 0.01], "muon": BETTER}
-    torn = draw(write(tmp_path / "b", tasks))
-    assert isinstance(torn, str) and torn.endswith("here are 4.")
-
-
-def test_many_optimizers_share_the_profile_over_panels(tmp_path: Path) -> None:
-    names = [f"o{number:02}" for number in range(14)]
-    task: dict[str, Ends] = {"adamw": REFERENCE, **{name: BETTER for name in names}}
-    figure = draw(write(tmp_path, [task] * 5))
-    assert isinstance(figure, Figure) and set(figure.data["optimizer"]) == set(names)
-
-
 def test_one_arena_has_nothing_to_put_together(tmp_path: Path) -> None:
-    folder = write(tmp_path, [{"adamw": REFERENCE, "muon": BETTER}])
+    folder = write_arenas(tmp_path, [{"adamw": REFERENCE, "muon": BETTER}])
     shown = across.show(load(folder, None))
     assert isinstance(shown, str) and "two arenas" in shown
     assert "1 comparison on this page; if no optimizer differed, about 0.05 of them" in show_text(folder)
@@ -203,12 +133,12 @@ def test_one_arena_has_nothing_to_put_together(tmp_path: Path) -> None:
 
 def test_arenas_with_another_reference_are_kept_apart(tmp_path: Path) -> None:
     pair = {"adamw": REFERENCE, "muon": BETTER}
-    folder = write(tmp_path, [pair, pair, {"lion": REFERENCE, "muon": BETTER}])
+    folder = write_arenas(tmp_path, [pair, pair, {"lion": REFERENCE, "muon": BETTER}])
     blocks = across.show(load(folder, None))
     assert not isinstance(blocks, str)
     last = blocks[-1]
     assert isinstance(last, Text) and "task2 (reference lion)" in last.text
-    alone = across.show(load(write(tmp_path / "b", [pair, {"lion": REFERENCE, "sgd": BETTER}]), None))
+    alone = across.show(load(write_arenas(tmp_path / "b", [pair, {"lion": REFERENCE, "sgd": BETTER}]), None))
     assert isinstance(alone, str) and "No optimizer met the same reference" in alone
 
 
@@ -226,7 +156,7 @@ def test_no_text_holds_a_number_that_is_none(tmp_path: Path) -> None:
         {"adamw": [0.01] * 3, "same": [0.01] * 3, "huge": [1e9] * 3},
         {"adamw": [0.01] * 3, "same": [0.01] * 3, "huge": [1e-9] * 3},
     ]
-    folder = write(tmp_path, tasks)
+    folder = write_arenas(tmp_path, tasks)
     pooled = stand(folder)["same"].pooled
     assert pooled is not None and pooled.mean == 0 and pooled.interval == (0, 0) and math.isfinite(pooled.df)
     words = set(show_text(folder).replace("|", " ").split())
@@ -234,7 +164,7 @@ def test_no_text_holds_a_number_that_is_none(tmp_path: Path) -> None:
 
 
 def test_the_method_says_how_seeds_are_added_and_claims_are_adjusted(tmp_path: Path) -> None:
-    text = show_text(write(tmp_path, [{"adamw": REFERENCE, "muon": BETTER}]))
+    text = show_text(write_arenas(tmp_path, [{"adamw": REFERENCE, "muon": BETTER}]))
     assert "at 5, 10, 20, 40... seeds" in text and "Lan and DeMets 1983, Biometrika 70" in text
     assert "Benjamini and Hochberg 1995" in text and "process of its own" not in text
 
@@ -246,7 +176,7 @@ def test_the_order_of_studies_changes_nothing(tmp_path: Path) -> None:
     both = {"adamw": REFERENCE, "muon": BETTER, "sgd": WORSE}
     turned = dict(reversed(both.items()))
     told = [
-        tell(*find_leagues(load(write(tmp_path / name, [task, task]), None).arenas))
+        tell(*find_leagues(load(write_arenas(tmp_path / name, [task, task]), None).arenas))
         for name, task in (("a", both), ("b", turned))
     ]
     assert told[0] == told[1]

@@ -6,6 +6,7 @@ import math
 
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from bench.report.across import League
 from bench.report.chapter import Figure
@@ -84,6 +85,10 @@ def _draw(
                 _draw_line(axes, label, [low, *ratios, high], profile[label], looks[label])
             if high / low > _WIDE:
                 axes.set_xscale("log")
+                axes.xaxis.set_major_locator(
+                    LogLocator(base=10, subs=(1, 2, 5) if high / low < 1e3 else (1,))
+                )
+                axes.xaxis.set_minor_formatter(NullFormatter())
                 axes.xaxis.set_major_formatter(lambda value, _: f"{value:g}")
             axes.set_xlim(low, high)
             axes.set_ylim(-0.04, 1.04)

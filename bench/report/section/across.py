@@ -109,7 +109,7 @@ def _explain(league: League, num_comparisons: int) -> str:
         "other model, size or run length; its interval (Welch-Satterthwaite t) takes them as independent.",
         "P: the chance that a seed ends lower than the reference on the same seed; a diverged seed is above "
         f"all others. Smallest p: adjusted over all {num_comparisons} comparisons on this page "
-        "(Benjamini-Hochberg), of those that carry a claim; lower or higher loss than the reference.",
+        "(Benjamini-Hochberg), no claim left out; lower or higher loss than the reference.",
     ]
     tasks = [arena.study.workload.name for arena in league.arenas]
     if len(set(tasks)) < len(tasks):
