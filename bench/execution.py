@@ -78,7 +78,7 @@ def execute(batches: Sequence[Underway], say: Say) -> None:
                 done[key] = one.store.publish(result, files)
                 say(f"[{number:>3}/{len(trainings)}] {_describe(one, job)}  {_ending(result)}")
         if meterings:
-            say(f"measuring what a step costs, {len(meterings)} cells")
+            say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
         for one, metering in meterings:
             key = job_id(metering)
             if key not in done:

@@ -141,7 +141,8 @@ def _plan_lines(batches: Sequence[Underway]) -> list[str]:
         runs = [(one, job) for one, request in some for job in request.jobs if isinstance(job, Run)]
         num_cached = sum(job_id(job) in one.cached for one, job in runs)
         if runs:
-            lines.append(f"{stage}: {len(runs)} runs in {len(some)} studies; {num_cached} cached")
+            studies = f"{len(some)} {'study' if len(some) == 1 else 'studies'}"
+            lines.append(f"{stage}: {len(runs)} runs in {studies}; {num_cached} cached")
     return lines
 
 

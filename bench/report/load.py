@@ -22,7 +22,8 @@ def load(folder: Path, reference: str | None) -> Sweep:
 
     Args:
         folder: The sweep's folder; the runs lie beside it.
-        reference: Name or label of the optimizer to compare with; None: adamw, else the first by name.
+        reference: Name or label of the optimizer to compare with; None: the one the sweep names, else adamw,
+            else the first by name.
 
     Raises:
         StoreError: There is no readable manifest.
@@ -36,6 +37,7 @@ def load(folder: Path, reference: str | None) -> Sweep:
         record = reader.read(lambda name=name: _read_study(folder, name))  # type: ignore[misc]
         if record is None:
             continue
+        reference = reference or record.study.report.reference
         num_cached += record.num_cached
         ends = tuple(sorted((reader.end(run, record) for run in record.runs), key=lambda end: end.run.seed))
         cells.append(

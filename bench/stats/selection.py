@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import statistics
 from collections.abc import Mapping, Sequence
 
 from scipy import special
@@ -48,8 +49,8 @@ def selection_sd(search: SearchRecord | None, losses: Mapping[int, float], scale
     rivals = [row for _, row in sorted(table.items()) if chosen and len(row) >= len(chosen)]
     if chosen is None or not rivals:
         return 0.0
-    rivals = [row[: len(chosen)] for row in rivals]
-    noise = _estimate_noise([chosen, *rivals])
+    rivals = [_cap(row[: len(chosen)]) for row in rivals]
+    noise = _estimate_noise([_cap(chosen), *rivals])
     if noise is None:
         spread = _convert(list(losses.values()), scale)
         if spread is None or len(spread) < 2:
@@ -84,6 +85,16 @@ def _convert(losses: Sequence[float | None], scale: Scale) -> list[float] | None
     if scale == "difference":
         return known
     return [math.log(loss) for loss in known] if all(loss > 0 for loss in known) else None
+
+
+def _cap(row: Sequence[float]) -> list[float]:
+    """Return losses no further above their median than the least of them lies below it.
+
+    A run that nearly diverged makes its setting look noisy, but noise of that kind can't make it the better
+    choice: counted in full, one such run would take every claim from the setting that was chosen instead.
+    """
+    middle = statistics.median(row)
+    return [min(loss, 2 * middle - min(row)) for loss in row]
 
 
 def _estimate_noise(table: Sequence[Sequence[float]]) -> tuple[float, int] | None:

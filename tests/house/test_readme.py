@@ -89,3 +89,21 @@ def _quick_start(readme: str) -> list[list[str]]:
     lines = re.split(r"\n|&&", "".join(blocks).replace("\\\n", " "))
     commands = [shlex.split(line, comments=True) for line in lines]
     return [words for words in commands if re.match(r"python -m bench\b", " ".join(words))]
+
+
+@pytest.mark.slow
+def test_the_python_example_runs(root: Path, readme: str, tmp_path: Path) -> None:
+    block = re.search(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert block, "README.md: wants a ```python block"
+    script = tmp_path / "example.py"
+    script.write_text(block[1])
+    done = subprocess.run(
+        [sys.executable, str(script)],
+        cwd=tmp_path,
+        env=os.environ | {"PYTHONPATH": str(root)},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "radam" in done.stdout and len(block[1].strip().splitlines()) <= 10

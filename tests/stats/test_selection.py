@@ -102,3 +102,12 @@ def test_without_a_second_seed_the_evaluation_says_how_noisy_losses_are() -> Non
     loud = selection_sd(search, {seed: 1.0 + 0.1 * seed for seed in range(5)}, "difference")
     assert 0 < quiet < loud
     assert selection_sd(search, {0: 1.0}, "difference") == 0
+
+
+def test_a_rival_that_nearly_diverged_takes_no_claim_away() -> None:
+    calm = [[0.0547, 0.0556, 0.0553], [0.0659, 0.0651, 0.0661], [0.0705, 0.0690, 0.0673]]
+    wild = [*calm[:2], [0.0705, 0.4580, 0.0673]]
+    assert selection_sd(record(wild), {}, "log_ratio") < 0.02
+    # A rival that was once far better does: that kind of noise can choose it.
+    lucky = [*calm[:2], [0.0705, 0.0100, 0.0673]]
+    assert selection_sd(record(lucky), {}, "log_ratio") > 0.1
