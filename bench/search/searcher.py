@@ -30,9 +30,9 @@ class Proposal(NamedTuple):
 class Searcher:
     """Which settings are wanted, which are claimed by whom, and what came of them.
 
-    A setting is claimed once, whatever processes share the search (see `bench.search.claim`). What a sampler gives
-    follows from the setting's number and the values before it: killed, resumed or lost, a search comes out
-    the same.
+    A setting is claimed once, whatever processes share the search (see `bench.search.claim`). What a sampler
+    gives follows from the setting's number and the values before it: killed, resumed or lost, a search
+    comes out the same.
     """
 
     def __init__(self, space: Space, search: Search, default: Params, journal: Path, name: str) -> None:
