@@ -17,7 +17,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from bench import runner
 from bench.command import expand, list_overrides, name_sweep
-from bench.configuration import RESERVED, config_folder, read_studies
+from bench.configuration import RESERVED, VERSION, config_folder, read_studies
 from bench.errors import BenchError, nearest
 from bench.spec import Study
 
@@ -49,7 +49,7 @@ def main() -> None:
         sys.exit(_complain([_explain(error)]))
 
 
-@hydra.main(version_base="1.3", config_path=str(config_folder()), config_name="config")
+@hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
 def _compose_all(config: DictConfig) -> None:
     """Hydra's job: under the basic launcher only collect; under any other, run the one study in place."""
     try:
@@ -118,7 +118,7 @@ def _explain_key(key: str) -> str:
     choices = [word for word in sys.argv[1:] if re.fullmatch(r"[\w/]+=[\w.]+", word)]
     try:
         GlobalHydra.instance().clear()
-        with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+        with hydra.initialize_config_dir(str(config_folder()), **VERSION):
             config = hydra.compose("config", overrides=[word for word in choices if not word.startswith(key)])
         node = OmegaConf.select(config, parent) if parent else config
         known = [str(item) for item in node] if isinstance(node, DictConfig) else []

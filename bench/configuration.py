@@ -16,6 +16,8 @@ from bench.errors import SpecError
 from bench.kinds import Positive
 from bench.spec import Budget, Study
 
+# Hydra 1.3 wants to be told which defaults it is used with; from 1.4 on it warns when it is told.
+VERSION: dict[str, str] = {"version_base": "1.3"} if hydra.__version__.startswith("1.3.") else {}
 # What a group's YAML may say beside the arguments of its `_target_`.
 RESERVED = {
     "data": {"name", "version", "licence", "sha256", "item"},

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from bench import held, runner
 from bench.command import expand, name_sweep
-from bench.configuration import config_folder, read_studies
+from bench.configuration import VERSION, config_folder, read_studies
 from bench.effort import LrRange, OptimizerSearch
 from bench.errors import SpecError
 from bench.report.build import build, read_block
@@ -131,7 +131,7 @@ def compare(
 
 def _make_study(optimizer: str | type[torch.optim.Optimizer], overrides: Sequence[str]) -> Study:
     chosen = f"optimizer={optimizer}" if isinstance(optimizer, str) else "optimizer=adamw"
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config_folder()), **VERSION):
         composed = hydra.compose("config", overrides=[chosen, *expand(overrides)])
         study = read_studies(composed, "photo_mlp")[0]
     if isinstance(optimizer, str):

@@ -5,13 +5,13 @@ from __future__ import annotations
 import hydra
 
 from bench.command import expand
-from bench.configuration import config_folder, read_studies
+from bench.configuration import VERSION, config_folder, read_studies
 from bench.resolve import resolve
 from bench.spec import Run, Study
 
 
 def compose_studies(*overrides: str, workload: str = "photo_mlp") -> list[Study]:
-    with hydra.initialize_config_dir(str(config_folder()), version_base="1.3"):
+    with hydra.initialize_config_dir(str(config_folder()), **VERSION):
         composed = hydra.compose("config", overrides=[f"workload={workload}", *expand(overrides)])
         return read_studies(composed, workload)
 

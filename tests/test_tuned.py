@@ -193,6 +193,10 @@ def test_horizons_are_arenas_of_their_own(tmp_path: Path) -> None:
         (["search.space.model.dropuot=[0,0.1]"], "did you mean 'model.dropout'?"),
         (["search.storage=postgresql://nobody:secret@127.0.0.1:1/none"], "search.storage: can't open"),
         (["search.storage=nonsense"], "search.storage: can't open"),
+        (
+            ["search=none", "optimizer.lr=interval(0.1,1.0)"],
+            "optimizer.lr: search=none varies nothing",
+        ),
         (["seeds=many"], "seeds.num: wants a whole number >= 1 or 'auto', got 'many'"),
         (["seeds.vary=[weather]"], "seeds.vary"),
         (["horizons=0"], "horizons: wants a number > 0, got 0"),

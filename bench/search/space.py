@@ -32,6 +32,9 @@ def make_space(study: Study) -> Space:
     """
     search, own = study.search, study.optimizer.search
     if search.name == "none":
+        if search.space:
+            key = next(iter(search.space))
+            raise SpecError(f"search.space.{key}: search=none varies nothing; take search=lr")
         return {}
     found: dict[str, tuple[str, Dimension]] = {}
     if study.optimizer.lr == "auto":

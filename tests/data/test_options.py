@@ -12,6 +12,7 @@ import torch
 from omegaconf import OmegaConf
 
 from bench import build
+from bench.configuration import VERSION
 from bench.data.arrays import Arrays
 from bench.errors import BenchError
 from bench.spec import Data
@@ -21,7 +22,7 @@ OPTIONS = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 
 
 def read(option: str, **changes: Any) -> Data:
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION):
         config: Any = OmegaConf.to_container(hydra.compose(f"data/{option}").data)
     config |= changes
     words = {key: config.pop(key) for key in ("name", "version", "licence", "sha256", "item")}

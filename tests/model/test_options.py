@@ -12,6 +12,7 @@ from omegaconf import OmegaConf
 from torch import nn
 
 from bench import build
+from bench.configuration import VERSION
 
 CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "model").glob("*.yaml"))
@@ -21,7 +22,7 @@ KINDS = {"features": (12,), "image": (1, 8, 8)}
 
 
 def make(option: str, input_shape: tuple[int, ...], num_outputs: int, **changes: object) -> nn.Module:
-    with hydra.initialize_config_dir(str(CONF), version_base="1.3"):
+    with hydra.initialize_config_dir(str(CONF), **VERSION):
         config: Any = OmegaConf.to_container(hydra.compose(f"model/{option}").model)
     cls = build.locate(config.pop("_target_"), "model._target_")
     config.pop("name")
