@@ -96,9 +96,13 @@ def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Out
     if settled is not None:
         return settled
     attempt = store.last_attempt(key, machine)
-    # Of the unsettled ends only these would end the same way again.
-    is_answer = attempt is not None and attempt.status in ("failed", "oom", "timeout")
-    return attempt if attempt is not None and is_answer and attempt.status not in retry else None
+    if attempt is None or attempt.status in retry:
+        return None
+    # Of the unsettled ends only these would end the same way again; another bench may support more.
+    is_answer = attempt.status in ("failed", "oom", "timeout") or (
+        attempt.status == "unsupported" and attempt.machine.bench == machine.bench
+    )
+    return attempt if is_answer else None
 
 
 def check(batches: Sequence[Underway]) -> None:
