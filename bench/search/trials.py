@@ -62,6 +62,8 @@ def open_trials(url: str | None, journal: Path, name: str) -> optuna.Study:
 
 def open_journal(path: Path) -> JournalStorage:
     """Open a journal file whose end is cut back to its last whole line before anything is added."""
+    # Absolute: the lock is a link to the journal, and one whose target isn't found is never seen to be stale.
+    path = path.resolve()
     lock = _TrimmingLock(path)
     backend = JournalFileBackend(str(path), lock_obj=lock)
     # Reading comes before the first writing, and takes no lock of its own.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from pathlib import Path
 
 import pytest
@@ -114,3 +115,18 @@ def test_a_database_that_cant_be_opened_is_one_line(tmp_path: Path, url: str, me
     assert "s3cret" not in text
     assert "\n" not in text
     assert caught.value.__suppress_context__, "a traceback would print what is left out here"
+
+
+def test_the_lock_of_a_dead_writer_is_taken_over_under_a_relative_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    journal = Path("studies") / "one.journal"
+    journal.parent.mkdir()
+    # A process that was killed while it wrote leaves its lock behind.
+    open_journal(journal)._backend._lock.acquire()  # type: ignore[attr-defined]
+    monkeypatch.setattr("bench.search.trials.LOCK_GRACE_S", 3)
+    opened = threading.Thread(target=open_journal, args=(journal,), daemon=True)
+    opened.start()
+    opened.join(timeout=20)
+    assert not opened.is_alive()
