@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from bench.errors import SpecError
 from bench.sources import digest_sources
 from bench.spec import Run, Study
 
@@ -12,12 +13,17 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
     """Return one run of a study with nothing left open.
 
     `lr: auto` that no search chose is the workload's lr for the optimizer, else its declared default.
+
+    Raises:
+        SpecError: Seeds are to change a split that the data does not have.
     """
     optimizer, data = spec.optimizer, spec.data
     if optimizer.lr == "auto":
         lr = spec.workload.lr.get(optimizer.name, optimizer.search.lr.default)
         optimizer = msgspec.structs.replace(optimizer, lr=lr)
-    if "split" in spec.seeds.vary and "split_seed" in data.args:
+    if "split" in spec.seeds.vary:
+        if "split_seed" not in data.args:
+            raise SpecError(f"seeds.vary: split wants data with a split_seed, {data.name} has none")
         # The YAML's split is that of seed 0.
         args = data.args | {"split_seed": data.args["split_seed"] + seed}
         data = msgspec.structs.replace(data, args=args)

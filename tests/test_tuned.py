@@ -199,6 +199,7 @@ def test_horizons_are_arenas_of_their_own(tmp_path: Path) -> None:
         ),
         (["seeds=many"], "seeds.num: wants a whole number >= 1 or 'auto', got 'many'"),
         (["seeds.vary=[weather]"], "seeds.vary"),
+        (["workload=gaussian_mlp", "seeds.vary=[split]"], "seeds.vary: split wants data with a split_seed"),
         (["horizons=0"], "horizons: wants a number > 0, got 0"),
     ],
 )
