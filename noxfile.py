@@ -60,14 +60,14 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests; arguments after `--` go to pytest."""
-    session.install(*TRIED, "-e", ".[dev]")
+    session.install(*TRIED, "-e", ".[dev,data]")
     session.run("pytest", "-n", "auto", *session.posargs)
 
 
 @nox.session(default=False)
 def slow(session: nox.Session) -> None:
     """Run the tests that take more than 20 s each."""
-    session.install(*TRIED, "-e", ".[dev]")
+    session.install(*TRIED, "-e", ".[dev,data]")
     session.run("pytest", "-m", "slow", *session.posargs)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 from collections.abc import Callable
 from typing import Any
@@ -10,16 +11,18 @@ import msgspec
 import torch
 from torch import nn
 
+from bench import groups
 from bench.arguments import bind, locate
-from bench.data.arrays import Arrays
+from bench.data.dataset import DataSet
 from bench.errors import BuildError, DataError, Unsupported
+from bench.schedule import check_schedule
 from bench.seeds import derive, seed_for
 from bench.spec import Data, Model, Optimizer, Run
 
 # What the builder supplies itself, by parameter name, when a model's signature asks for it.
 _SHAPES = ("input_shape", "num_outputs")
 
-_data_sets: dict[bytes, Arrays] = {}
+_data_sets: dict[bytes, DataSet] = {}
 
 
 def check(run: Run) -> None:
@@ -27,34 +30,43 @@ def check(run: Run) -> None:
 
     Raises:
         BuildError: A path or an argument is wrong; the line names the dotted key.
+        SpecError: The schedule's fields don't go together.
     """
+    check_schedule(run.schedule)
     _data_call(run.data)
     _model_call(run.model)
     _optimizer_call(run.optimizer)
+    if set(run.optimizer.groups) - set(groups.KINDS):
+        # A pattern is held against names of parameters, which only a model has.
+        with contextlib.suppress(Unsupported):
+            model = build_model(msgspec.structs.replace(run, device="cpu"), load_data(run.data, "cpu"))
+            build_optimizer(run.optimizer, model)
 
 
-def load_data(spec: Data, device: str) -> Arrays:
+def load_data(spec: Data, device: str) -> DataSet:
     """Return a data set on a device; decoded once per process.
 
     Raises:
         DataError: The decoded arrays are not the ones whose hash the YAML states.
     """
-    key = msgspec.json.encode(spec)
+    # A set is the same one whether or not its hash is known beforehand.
+    key = msgspec.json.encode(msgspec.structs.replace(spec, sha256=None))
     if key not in _data_sets:
         factory, arguments = _data_call(spec)
         data = factory(**arguments)
-        if not isinstance(data, Arrays):
-            raise BuildError(f"data._target_: {spec.target} made a {type(data).__name__}, wants data arrays")
-        if spec.sha256 is not None and data.sha256 != spec.sha256:
-            raise DataError(
-                f"data.sha256: {spec.name} decoded to {data.sha256}, the YAML names {spec.sha256}; "
-                "data.sha256=null accepts it as it is"
-            )
+        if not isinstance(data, DataSet):
+            raise BuildError(f"data._target_: {spec.target} made a {type(data).__name__}, wants a DataSet")
         _data_sets[key] = data
-    return _data_sets[key].to(torch.device(device))
+    data = _data_sets[key]
+    if spec.sha256 is not None and data.sha256 != spec.sha256:
+        raise DataError(
+            f"data.sha256: {spec.name} decoded to {data.sha256}, the YAML names {spec.sha256}; "
+            "data.sha256=null accepts it as it is"
+        )
+    return data.to(torch.device(device))
 
 
-def build_model(run: Run, data: Arrays) -> nn.Module:
+def build_model(run: Run, data: DataSet) -> nn.Module:
     """Return the model with its weights drawn from the run's seed, on the run's device.
 
     Raises:
@@ -83,13 +95,13 @@ def build_model(run: Run, data: Arrays) -> nn.Module:
 
 
 def build_optimizer(spec: Optimizer, model: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer over a model's trainable parameters.
+    """Return the optimizer over a model's trainable parameters, in groups where rules say so.
 
     Raises:
-        BuildError: The class refuses its arguments.
+        BuildError: The class refuses its arguments, or a rule's pattern matches no parameter.
     """
-    cls, arguments = _optimizer_call(spec)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    cls, arguments, rules = _optimizer_call(spec)
+    parameters = groups.split(model, cls, rules)
     try:
         return cls(parameters, **arguments)
     except (TypeError, ValueError, RuntimeError) as error:
@@ -110,7 +122,7 @@ def _model_call(spec: Model) -> tuple[type[nn.Module], dict[str, Any]]:
     return cls, bind(cls, spec.args, "model", supplied=_SHAPES)
 
 
-def _optimizer_call(spec: Optimizer) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
+def _optimizer_call(spec: Optimizer) -> tuple[type[torch.optim.Optimizer], dict[str, Any], groups.Rules]:
     cls = locate(spec.target, "optimizer._target_")
     if not (isinstance(cls, type) and issubclass(cls, torch.optim.Optimizer)):
         raise BuildError(f"optimizer._target_: wants a torch.optim.Optimizer class, got {spec.target}")
@@ -127,4 +139,4 @@ def _optimizer_call(spec: Optimizer) -> tuple[type[torch.optim.Optimizer], dict[
         arguments[spec.impl] = True
     elif spec.impl == "forloop":
         arguments |= {flag: False for flag in ("fused", "foreach") if flag in accepted}
-    return cls, arguments
+    return cls, arguments, groups.read_rules(cls, arguments, spec.groups)

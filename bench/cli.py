@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
 import os
 import re
 import shlex
 import sys
+import textwrap
 from pathlib import Path
 
 import hydra
@@ -36,8 +39,11 @@ def main() -> None:
     # `python -m bench` sees modules of the working folder; so does the console script.
     if os.getcwd() not in sys.path and "" not in sys.path:
         sys.path.insert(0, os.getcwd())
-    typed, sys.argv[1:] = sys.argv[1:], expand(sys.argv[1:])
+    typed = sys.argv[1:]
     try:
+        sys.argv[1:] = expand(typed)
+        if {"--help", "-h"} & set(typed):
+            sys.exit(_help())
         _compose_all()
         if _errors:
             sys.exit(_complain(_errors))
@@ -47,6 +53,16 @@ def main() -> None:
         sys.exit(_complain([str(error)]))
     except (HydraException, OmegaConfBaseException) as error:
         sys.exit(_complain([_explain(error)]))
+
+
+def _help() -> int:
+    """Print Hydra's help, its long lists of options wrapped."""
+    page = io.StringIO()
+    with contextlib.redirect_stdout(page), contextlib.suppress(SystemExit):
+        _compose_all()
+    for line in page.getvalue().splitlines():
+        print(textwrap.fill(line, 98, subsequent_indent="    ") if len(line) > 98 else line)
+    return 0
 
 
 @hydra.main(**VERSION, config_path=str(config_folder()), config_name="config")
@@ -65,6 +81,13 @@ def _compose_all(config: DictConfig) -> None:
 
 
 def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> int:
+    if studies[0].do == "check":
+        # Imported here: it needs torch, which an answer from the store does without.
+        from bench.check import describe_data
+
+        for line in describe_data(studies):
+            print(line)
+        return 0
     sweep = runner.Sweep(
         studies=tuple(studies),
         name=name_sweep(list_overrides(typed)),

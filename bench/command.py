@@ -5,13 +5,21 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
 
+import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import IntervalSweep
 from hydra.errors import HydraException
 
+from bench.configuration import config_folder
+from bench.errors import SpecError, nearest
+
 # These choose where results go and what is shown of them: the same sweep, whatever they say.
-_UNNAMED = ("hydra.", "hydra/", "place.", "report.", "report=", "retry=", "do=")
+_UNNAMED = ("hydra.", "hydra/", "place.", "report.", "report=", "retry=", "do=plan", "do=compare")
+# What do=noise means beside: the workload's own lr on many seeds, and a report about that. Each can be said.
+_NOISE = ("search=none", "report=noise", "meter=none", "seeds=10")
 
 
 def expand(words: Sequence[str]) -> list[str]:
@@ -19,14 +27,26 @@ def expand(words: Sequence[str]) -> list[str]:
 
     `seeds=10` becomes `seeds.num=10`; `search.space.model.dropout=[0,0.1]` gets the `++` that adds a key; and
     an interval, `optimizer.lr=tag(log,interval(1e-5,1e-1))`, which Hydra's own sweeper refuses, becomes a
-    dimension of the search.
+    dimension of the search. A rule for parameters, `optimizer.groups.vectors.weight_decay=0`, is added; its
+    pattern may be one of names, `optimizer.groups.layers.0.*.lr_scale=0.1`. `suite=quick` becomes the
+    workloads that its YAML lists, as a multirun, and `do=noise` the settings that measuring noise takes; what
+    is said beside them stays as it is said.
 
     Args:
         words: As typed, flags included.
 
     Returns:
-        As many words, flags and everything else untouched.
+        The words, flags and everything else untouched.
+
+    Raises:
+        SpecError: There is no such suite.
     """
+    words = _expand_suite(words)
+    if "do=noise" in words:
+        words = [*_unsaid(_NOISE, words), *words]
+    # Hydra's parser loses the overrides behind a flag that stands among them.
+    flags = [word for word in words if word in ("-m", "--multirun")]
+    words = [*flags, *(word for word in words if word not in flags)]
     return [_expand(word) if "=" in word and not word.startswith("-") else word for word in words]
 
 
@@ -53,12 +73,49 @@ def name_sweep(overrides: Sequence[str]) -> str:
     return f"{slug or 'default'}-{hashlib.sha256(chr(10).join(sorted(named)).encode()).hexdigest()[:6]}"
 
 
+def _expand_suite(words: Sequence[str]) -> list[str]:
+    """Return the words with `suite=NAME` written out as its workloads and its other overrides."""
+    chosen = [word for word in words if word.startswith("suite=")]
+    if not chosen:
+        return list(words)
+    name = chosen[-1].partition("=")[2]
+    suite = _read_suite(name, words)
+    own = [f"workload={','.join(suite['workloads'])}", *suite.get("overrides", [])]
+    rest = [word for word in words if word not in chosen]
+    return [*([] if {"-m", "--multirun"} & set(rest) else ["-m"]), *_unsaid(own, rest), *rest]
+
+
+def _read_suite(name: str, words: Sequence[str]) -> Any:
+    folders = [config_folder()]
+    for place, word in enumerate(words):
+        flag, _, value = word.partition("=")
+        if flag in ("--config-dir", "-cd"):
+            folders.insert(0, Path(value or "".join(words[place + 1 : place + 2])))
+    files = {path.stem: path for folder in reversed(folders) for path in (folder / "suite").glob("*.yaml")}
+    if name not in files:
+        known = sorted(files)
+        hint = nearest(name, known) or f"; known: {', '.join(known)}"
+        raise SpecError(f"suite={name}: no such choice{hint}")
+    suite = yaml.safe_load(files[name].read_text())
+    if not isinstance(suite, dict) or not isinstance(suite.get("workloads"), list):
+        raise SpecError(f"suite={name}: wants a list under `workloads`, and may list `overrides`")
+    return suite
+
+
+def _unsaid(own: Sequence[str], words: Sequence[str]) -> list[str]:
+    """Return those overrides whose key no word sets."""
+    said = {word.lstrip("+").partition("=")[0] for word in words}
+    return [word for word in own if word.partition("=")[0] not in said]
+
+
 def _expand(word: str) -> str:
     key, _, value = word.partition("=")
     if key == "seeds":
         return f"seeds.num={value}"
     if key.startswith("search.space."):
         return f"++{word}"
+    if key.lstrip("+").startswith("optimizer.groups"):
+        return _expand_rule(key.lstrip("+"), value)
     if "interval(" not in value:
         return word
     try:
@@ -71,3 +128,16 @@ def _expand(word: str) -> str:
         return word
     is_log = "true" if "log" in sweep.tags else "false"
     return f"++search.space.{key.lstrip('+')}={{low:{sweep.start},high:{sweep.end},log:{is_log}}}"
+
+
+def _expand_rule(key: str, value: str) -> str:
+    """Return a rule for parameters so that Hydra adds it; a pattern of names is no key to Hydra."""
+    pattern, _, option = key.removeprefix("optimizer.groups").lstrip(".").rpartition(".")
+    if re.fullmatch(r"\w*", pattern):
+        return f"++{key}={value}"
+    try:
+        parsed = OverridesParser.create().parse_override(f"x={value}")
+    except HydraException:
+        return f"{key}={value}"
+    values = parsed.sweep_string_iterator() if parsed.is_sweep_override() else [value]
+    return "++optimizer.groups=" + ",".join(f"{{{pattern}:{{{option}:{one}}}}}" for one in values)

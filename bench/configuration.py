@@ -13,7 +13,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from bench import strict
 from bench.errors import SpecError
-from bench.kinds import Positive
+from bench.kinds import Count, Positive
 from bench.spec import Budget, Study
 
 # Hydra 1.3 wants to be told which defaults it is used with; from 1.4 on it warns when it is told.
@@ -22,7 +22,7 @@ VERSION: dict[str, str] = {"version_base": "1.3"} if hydra.__version__.startswit
 RESERVED = {
     "data": {"name", "version", "licence", "sha256", "item"},
     "model": {"name"},
-    "optimizer": {"name", "lr", "weight_decay", "weight_decay_kind", "impl", "search"},
+    "optimizer": {"name", "lr", "weight_decay", "weight_decay_kind", "impl", "search", "groups"},
 }
 
 
@@ -64,13 +64,21 @@ def read_studies(config: DictConfig, workload: str) -> list[Study]:
         for horizon in horizons if isinstance(horizons, list) else [horizons]:
             share: float = strict.read(horizon, Positive, "horizons")
             budget: Budget = strict.read(plain["budget"], Budget, "budget")
-            steps = max(1, round(budget.steps * share))
+            steps = max(1, round(_hold(budget, plain["workload"]) * share))
             scaled = {"budget": plain["budget"] | {"steps": steps}, "horizon": share}
             studies.append(strict.read(plain | scaled, Study, ""))
         return studies
     except SpecError as error:
         # Records say `target` for what a YAML calls `_target_`.
         raise SpecError(re.sub(r"^(\w+)\.target:", r"\1._target_:", str(error))) from None
+
+
+def _hold(budget: Budget, workload: Any) -> float:
+    """Return the steps of a budget, rescaled where another batch size is to see as many items."""
+    if budget.hold == "steps":
+        return budget.steps
+    own: int = strict.read(workload["batch_size"], Count, "workload.batch_size")
+    return budget.steps * own / budget.batch_size
 
 
 def _flatten(space: Any, place: str) -> Iterator[tuple[str, Any]]:

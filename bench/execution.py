@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Sequence
 
 import msgspec
@@ -12,6 +13,7 @@ from bench.result import Machine, Result, StudyRecord
 from bench.spec import Run, Study
 from bench.store import Store
 from bench.study import Answer, Batch, Interrupted, Job, Outcome, Request, job_id, study
+from bench.workers import Workers
 
 Say = Callable[[str], None]
 
@@ -24,7 +26,7 @@ class Underway:
             device = machines.resolve_device(spec.device)
         except Unsupported as error:
             raise SpecError(str(error)) from None
-        self.spec = spec
+        self.spec = spec = _name_data(spec)
         self.store = store
         self.machine = machines.describe(device, spec.threads)
         self.outcomes: dict[str, Outcome] = {}
@@ -59,8 +61,20 @@ class Underway:
                 self.request, self.record = None, stop.value
 
 
-def execute(batches: Sequence[Underway], say: Say) -> None:
-    """Run every pending job in this process and publish its outcome; trainings first, then meters."""
+def _name_data(spec: Study) -> Study:
+    """Return a study whose data has a hash: its results must not answer for other files of the same name."""
+    if spec.data.sha256 is not None:
+        return spec
+    from bench import build
+
+    with contextlib.suppress(Unsupported):
+        sha256 = build.load_data(spec.data, "cpu").sha256
+        return msgspec.structs.replace(spec, data=msgspec.structs.replace(spec.data, sha256=sha256))
+    return spec
+
+
+def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
+    """Run every pending job and publish its outcome: trainings side by side, then meters one by one, here."""
     pending = [(one, job) for one in batches for job in one.pending()]
     trainings = [(one, job) for one, job in pending if isinstance(job, Run)]
     meterings = [(one, job) for one, job in pending if not isinstance(job, Run)]
@@ -68,15 +82,14 @@ def execute(batches: Sequence[Underway], say: Say) -> None:
     done: dict[str, Outcome] = {}
     if pending:
         # torch is imported here at the latest, and not at all when the store answers everything.
-        from bench import train
         from bench.meter.step import measure
 
-        for number, (one, job) in enumerate(trainings, start=1):
-            key = job_id(job)
-            if key not in done:
-                result, files = train.train(job, one.machine)
-                done[key] = one.store.publish(result, files)
-                say(f"[{number:>3}/{len(trainings)}] {_describe(one, job)}  {_ending(result)}")
+        unique = list({job_id(job): (one, job) for one, job in trainings}.values())
+        ended = workers.train([(job, one.machine) for one, job in unique])
+        for count, (number, (result, files)) in enumerate(ended, start=1):
+            one, job = unique[number]
+            done[job_id(job)] = one.store.publish(result, files)
+            say(f"[{count:>3}/{len(unique)}] {_describe(one, job)}  {_ending(result)}")
         if meterings:
             say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
         for one, metering in meterings:
@@ -98,11 +111,9 @@ def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Out
     attempt = store.last_attempt(key, machine)
     if attempt is None or attempt.status in retry:
         return None
-    # Of the unsettled ends only these would end the same way again; another bench may support more.
-    is_answer = attempt.status in ("failed", "oom", "timeout") or (
-        attempt.status == "unsupported" and attempt.machine.bench == machine.bench
-    )
-    return attempt if is_answer else None
+    # Of the unsettled ends only these would end the same way again. What is unsupported may be there by now
+    # (a package was installed), and costs nothing to find out.
+    return attempt if attempt.status in ("failed", "oom", "timeout") else None
 
 
 def check(batches: Sequence[Underway]) -> None:
@@ -118,7 +129,9 @@ def check(batches: Sequence[Underway]) -> None:
         if key not in seen:
             seen.add(key)
             build.check(spec)
-            build.load_data(spec.data, "cpu")
+            with contextlib.suppress(Unsupported):
+                # Data that is not there is a row that says so.
+                build.load_data(spec.data, "cpu")
 
 
 def _describe(one: Underway, run: Run) -> str:

@@ -7,16 +7,17 @@ import hashlib
 import inspect
 import io
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from bench.data.arrays import Arrays, digest
+from bench.data.arrays import Arrays, Task, digest
+from bench.data.dataset import DataSet
 from bench.errors import SpecError
 
 models: dict[str, Callable[[], nn.Module]] = {}
-data_sets: dict[str, Arrays] = {}
+data_sets: dict[str, DataSet] = {}
 
 
 class HeldModel(nn.Module):
@@ -30,12 +31,12 @@ class HeldModel(nn.Module):
         super().__init__()
         self.inner = models[key]()
 
-    def forward(self, inputs: Tensor) -> Any:
-        """Return outputs `(batch, num_outputs)` for inputs `(batch, *input_shape)`."""
-        return self.inner(inputs)
+    def forward(self, *inputs: Tensor, **named: Tensor) -> Any:
+        """Return what the held module gives for the same inputs."""
+        return self.inner(*inputs, **named)
 
 
-def hold_data(*, key: str) -> Arrays:
+def hold_data(*, key: str) -> DataSet:
     """Return the data set that is held under a key."""
     return data_sets[key]
 
@@ -57,7 +58,7 @@ def split(data: tuple[Tensor, Tensor], val_share: float) -> Arrays:
     if not 2 <= num_val < len(inputs):
         raise SpecError(f"val_share: wants at least 2 of {len(inputs)} items on either side, got {val_share}")
     is_classes = not targets.is_floating_point()
-    task: Literal["regression", "classification"] = "classification" if is_classes else "regression"
+    task: Task = "classification" if is_classes else "regression"
     if not is_classes and targets.ndim == 1:
         targets = targets[:, None]
     order = torch.randperm(len(inputs), generator=torch.Generator().manual_seed(0))

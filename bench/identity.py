@@ -44,7 +44,7 @@ def _identity(run: Run) -> dict[str, Any]:
     return {
         "schema": SCHEMA,
         "numerics": NUMERICS,
-        "data": {"target": data.target, "sha256": data.sha256, "args": data.args},
+        "data": {"target": data.target, "sha256": data.sha256, "args": _without_root(data.args)},
         "model": {"target": model.target, "args": model.args},
         "optimizer": {
             "target": optimizer.target,
@@ -52,21 +52,30 @@ def _identity(run: Run) -> dict[str, Any]:
             "weight_decay": optimizer.weight_decay,
             "impl": optimizer.impl,
             "args": optimizer.args,
+            # In order: of two patterns that match, the first rules.
+            **({"groups": list(optimizer.groups.items())} if optimizer.groups else {}),
         },
         "schedule": msgspec.to_builtins(run.schedule),
         "precision": run.precision.name,
         "budget": {
             "steps": run.budget.steps,
             "batch_size": run.budget.batch_size,
+            "accumulate": run.budget.accumulate,
             "evaluations": run.budget.evaluations,
         },
         "clip_norm": run.clip_norm,
+        "ema": run.ema,
         "device": run.device,
         "threads": run.threads,
         "seed": run.seed,
         "vary": sorted(run.vary),
         "sources": run.sources,
     }
+
+
+def _without_root(args: dict[str, Any]) -> dict[str, Any]:
+    # Where the files lie says nothing; what they hold is in the hash.
+    return {key: value for key, value in args.items() if key != "root"}
 
 
 def _digest(value: object) -> str:

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from bench import held, runner
 from bench.command import expand, name_sweep
 from bench.configuration import VERSION, config_folder, read_studies
+from bench.data.dataset import DataSet
 from bench.effort import LrRange, OptimizerSearch
 from bench.errors import SpecError
 from bench.report.build import build, read_block
@@ -39,7 +40,7 @@ class Comparison:
 
 def compare(
     model: nn.Module | Callable[[], nn.Module],
-    data: tuple[Tensor, Tensor],
+    data: tuple[Tensor, Tensor] | DataSet,
     optimizers: Sequence[str | type[torch.optim.Optimizer]],
     *,
     name: str = "mine",
@@ -56,13 +57,14 @@ def compare(
         model: A module, whose weights are drawn anew for each seed; or a class or function that makes one.
         data: Inputs `(num_items, ...)` and targets: `(num_items,)` whole numbers for classification
             (cross-entropy), floats `(num_items,)` or `(num_items, num_outputs)` for regression
-            (squared error).
+            (squared error). Or a `bench.data.dataset.DataSet` of your own, whose batches may be dicts.
         optimizers: Names that `python -m bench --help` lists, or importable `torch.optim.Optimizer` classes.
         name: What the report calls the task.
         steps: Optimizer steps of each run.
-        batch_size: Items a step.
+        batch_size: Rows a step.
         margin: Two optimizers closer than this log-ratio of final losses are tied.
-        val_share: Held out, and split again into items that choose settings and items that are reported.
+        val_share: Share of tensors that is held out, and split again into items that choose settings and
+            items that are reported.
         overrides: As on the command line: `["seeds=10", "search=none", "place.results=elsewhere"]`.
         say: Shows progress; None: on standard error.
 
@@ -72,9 +74,9 @@ def compare(
     Raises:
         BenchError: Something can't start; one line says what.
     """
-    arrays = held.split(data, val_share)
-    key = f"{arrays.sha256[:16]}-{val_share:g}"
-    held.data_sets[key] = arrays
+    rows = data if isinstance(data, DataSet) else held.split(data, val_share)
+    key = f"{rows.sha256[:16]}-{val_share:g}"
+    held.data_sets[key] = rows
     make = held.make_again(model) if isinstance(model, nn.Module) else model
     model_key = held.digest_model(make)
     held.models[model_key] = make
@@ -88,7 +90,7 @@ def compare(
         "is_workload_modified": False,
         "data": Data(
             target="bench.held.hold_data", name=name, version="1", licence="yours",
-            sha256=arrays.sha256, item="sample", args={"key": key},
+            sha256=rows.sha256, item=rows.item, args={"key": key},
         ),
         "model": Model(
             target="bench.held.HeldModel",

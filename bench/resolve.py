@@ -35,6 +35,7 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
         precision=spec.precision,
         budget=spec.budget,
         clip_norm=spec.clip_norm,
+        ema=spec.ema,
         device=device,  # type: ignore[arg-type]
         threads=spec.threads,
         seed=seed,

@@ -19,6 +19,7 @@ from bench.rounds import count_seeds, decide_widening
 from bench.spec import Run, Study
 from bench.store import Store
 from bench.study import Batch, Preview, SeedsVote, WidenVote, job_id
+from bench.workers import Workers, count_workers
 
 Draw = Callable[[Path, Study], None]
 
@@ -83,32 +84,37 @@ def run(sweep: Sweep, say: Say, draw: Draw) -> Ended:
         _point_latest(folder)
         return folder
 
+    def preview() -> None:
+        # Where the store answered everything, so it did for whoever drew this before.
+        if any(set(one.outcomes) - one.cached for one in underway):
+            folder = write(is_interrupted=False)
+            draw(folder, sweep.studies[0])
+            say(f"first answer: {folder / 'report.html'}; the best settings now run on more seeds")
+
     is_interrupted = False
     # What is asked again, to be answered by the store, is said once.
     said: set[str] = set()
+    num_workers = _count_workers(sweep.studies, underway[0].machine.device)
     try:
-        while waiting := [one for one in underway if one.request is not None]:
-            if batches := [one for one in waiting if isinstance(one.request, Batch)]:
-                check(batches)
-                for line in _plan_lines(batches):
-                    if line not in said:
-                        say(line)
-                        said.add(line)
-                if sweep.studies[0].do == "plan":
-                    return Ended(store.sweep_folder(sweep.name), (), False)
-                execute(batches, say)
-                for one in batches:
-                    one.advance(one.outcomes)
-            elif previews := [one for one in waiting if isinstance(one.request, Preview)]:
-                # Where the store answered everything, so it did for whoever drew this before.
-                if any(set(one.outcomes) - one.cached for one in underway):
-                    folder = write(is_interrupted=False)
-                    draw(folder, sweep.studies[0])
-                    say(f"first answer: {folder / 'report.html'}; the best settings now run on more seeds")
-                for one in previews:
-                    one.advance(None)
-            else:
-                _vote(waiting, say)
+        with Workers(num_workers) as workers:
+            while waiting := [one for one in underway if one.request is not None]:
+                if batches := [one for one in waiting if isinstance(one.request, Batch)]:
+                    check(batches)
+                    for line in _plan_lines(batches):
+                        if line not in said:
+                            say(line)
+                            said.add(line)
+                    if sweep.studies[0].do == "plan":
+                        return Ended(store.sweep_folder(sweep.name), (), False)
+                    execute(batches, workers, say)
+                    for one in batches:
+                        one.advance(one.outcomes)
+                elif previews := [one for one in waiting if isinstance(one.request, Preview)]:
+                    preview()
+                    for one in previews:
+                        one.advance(None)
+                else:
+                    _vote(waiting, say)
     except KeyboardInterrupt:
         is_interrupted = True
         say("interrupted: what is finished is kept; the same command continues")
@@ -117,6 +123,13 @@ def run(sweep: Sweep, say: Say, draw: Draw) -> Ended:
     folder = write(is_interrupted=is_interrupted)
     ends = [outcome for one in underway for outcome in one.outcomes.values() if isinstance(outcome, Result)]
     return Ended(folder, tuple(end.status for end in ends), is_interrupted)
+
+
+def _count_workers(studies: Sequence[Study], device: str) -> int:
+    # What a running program holds is not in another process.
+    is_held = any(spec.data.target.startswith("bench.held.") for spec in studies)
+    threads = max(spec.threads for spec in studies)
+    return 1 if is_held else count_workers(studies[0].place.workers, device, threads)
 
 
 def _vote(waiting: Sequence[Underway], say: Say) -> None:

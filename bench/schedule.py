@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import math
 
+from bench.errors import SpecError
 from bench.spec import Schedule
+
+
+def check_schedule(schedule: Schedule) -> None:
+    """Refuse a schedule whose fields don't go together.
+
+    Raises:
+        SpecError: wsd without a decay, a decay without wsd, or no room for warm-up and decay.
+    """
+    if schedule.name != "wsd":
+        if schedule.decay is not None:
+            raise SpecError(f"schedule.decay: only wsd has it, got {schedule.decay:g} with {schedule.name}")
+    elif schedule.decay is None:
+        raise SpecError("schedule.decay: wsd wants a share of all steps, got null")
+    elif schedule.warmup + schedule.decay > 1:
+        raise SpecError(
+            f"schedule.decay: wants at most 1 - schedule.warmup, {1 - schedule.warmup:g}, "
+            f"got {schedule.decay:g}"
+        )
 
 
 def lr_factor(schedule: Schedule, step: int, num_steps: int, steps_per_epoch: int) -> float:
     """Return the share of the peak learning rate used at one step.
 
     The warm-up rises linearly over `warmup * num_steps` steps and reaches 1 at its last one; the decay then
-    runs from 1 at the first step after it towards `floor`, which it would reach at step `num_steps`.
+    runs from 1 at the first step after it towards `floor`, which it would reach at step `num_steps`. Under
+    wsd (warm-up, stable, decay) the factor stays at 1 until the last `decay * num_steps` steps.
+
+    Source of wsd: Hu et al., 2024, arXiv 2404.06395, equation 1. Its decay is Hägele et al.'s, 2024, arXiv
+    2405.18392: one minus the square root of the share of the decay that has passed.
+    Deviation: it ends at `floor`, as the other schedules do.
 
     Args:
         schedule: Shape, warm-up share, floor, and whether lr changes each step or each epoch.
@@ -27,7 +51,10 @@ def lr_factor(schedule: Schedule, step: int, num_steps: int, steps_per_epoch: in
     num_warmup = round(schedule.warmup * num_steps)
     if step < num_warmup:
         return (step + 1) / num_warmup
-    progress = (step - num_warmup) / max(1, num_steps - num_warmup)
+    start = num_warmup
+    if schedule.decay is not None:
+        start = max(start, num_steps - round(schedule.decay * num_steps))
+    progress = max(0, step - start) / max(1, num_steps - start)
     match schedule.name:
         case "constant":
             return 1.0
@@ -35,6 +62,8 @@ def lr_factor(schedule: Schedule, step: int, num_steps: int, steps_per_epoch: in
             share = 1.0 - progress
         case "cosine":
             share = 0.5 * (1.0 + math.cos(math.pi * progress))
+        case "wsd":
+            share = 1.0 - math.sqrt(progress)
     return schedule.floor + (1.0 - schedule.floor) * share
 
 

@@ -64,18 +64,23 @@ class Optimizer(Record, frozen=True, kw_only=True):
     # None: the class takes no such flag, or decides by itself.
     impl: Literal["fused", "foreach", "forloop"] | None = None
     search: OptimizerSearch
+    # Kind of parameter, or fnmatch pattern of parameter names -> options of that group, by name.
+    groups: dict[str, Any] = {}
     args: dict[str, Any] = {}
 
 
-class Schedule(Record, frozen=True, kw_only=True):
+# omit_defaults: a schedule that has no use for a field is the schedule it was before the field was there.
+class Schedule(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The lr over a run as a pure function of the step."""
 
-    name: Literal["constant", "linear", "cosine"]
+    name: Literal["constant", "linear", "cosine", "wsd"]
     # Share of all steps spent rising linearly from 0.
     warmup: Fraction
     # The lr the decay ends at, as a share of the peak.
     floor: Annotated[float, Meta(ge=0, le=1)]
     interval: Literal["step", "epoch"]
+    # Share of all steps spent in the final decay; only wsd has it, the others decay all the way.
+    decay: Annotated[float, Meta(gt=0, le=1)] | None = None
 
 
 class Precision(Record, frozen=True, kw_only=True):
@@ -90,6 +95,10 @@ class Budget(Record, frozen=True, kw_only=True):
     name: Name
     steps: Count
     batch_size: Count
+    # What another batch size than the workload's keeps: the number of steps, or of training items.
+    hold: Literal["steps", "items"]
+    # Parts a batch is computed in, one after the other: less memory, the same step.
+    accumulate: Count
     # Evaluations after the first step's start, evenly spread; the last is at the end.
     evaluations: Count
 
@@ -118,15 +127,17 @@ class Report(Record, frozen=True, kw_only=True):
 
 
 class Place(Record, frozen=True, kw_only=True):
-    """Where results live: changes no number."""
+    """Where results live and how many runs train side by side: changes no number."""
 
     results: Annotated[str, Meta(min_length=1)]
+    # Processes that train at once; auto: one a CPU core per `threads`, one on a GPU.
+    workers: Count | Literal["auto"]
 
 
 class Study(Record, frozen=True, kw_only=True):
     """What one Hydra job asks for: one cell, over its seeds."""
 
-    do: Literal["compare", "plan"]
+    do: Literal["compare", "plan", "check", "noise"]
     workload: Workload
     # True when data, model or budget differ from the workload's own: shown as `name*`.
     is_workload_modified: bool
@@ -145,6 +156,8 @@ class Study(Record, frozen=True, kw_only=True):
     # Share of the workload's steps; the budget here already holds it.
     horizon: Positive
     clip_norm: Positive | None
+    # Decay of the average of the weights that is evaluated; null: the weights themselves.
+    ema: Fraction | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Count
     # Ends that a repeated command tries again; finished and diverged are settled.
@@ -161,6 +174,7 @@ class Run(Record, frozen=True, kw_only=True):
     precision: Precision
     budget: Budget
     clip_norm: Positive | None
+    ema: Fraction | None
     device: Literal["cpu", "cuda", "mps"]
     threads: Count
     seed: Annotated[int, Meta(ge=0)]

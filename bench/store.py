@@ -204,7 +204,8 @@ def _write_temporary(path: Path, content: bytes) -> Path:
             file.flush()
             os.fsync(file.fileno())
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # Where the folder is a file, even this fails.
+            temporary.unlink(missing_ok=True)
         raise StoreError(f"{path}: {error.strerror or error}") from error
     return temporary
 

@@ -12,9 +12,10 @@ import torch
 from torch import Tensor, nn
 
 from bench import build, precision
-from bench.data.arrays import Arrays
+from bench.data.dataset import DataSet
 from bench.engine.eager import Eager
 from bench.errors import Unsupported
+from bench.forward import forward, read_outputs
 from bench.identity import run_id
 from bench.kinds import SCHEMA
 from bench.result import Curve, Machine, Result, Status
@@ -51,7 +52,12 @@ def train(run: Run, machine: Machine) -> tuple[Result, dict[str, bytes]]:
     return progress.conclude(status, detail, machine, tuple(files)), files
 
 
-def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, Arrays]:
+def conclude_killed(run: Run, machine: Machine) -> Result:
+    """Return the record of a run whose process was ended from outside, or ended itself."""
+    return _Progress(run).conclude("killed", "its process ended before the run did", machine, ())
+
+
+def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, DataSet]:
     """Return a run's live parts, in the number formats and with the threads it asks for.
 
     Raises:
@@ -99,6 +105,7 @@ class _Progress:
         self.model, self.optimizer, self.data = prepare(run)
         self.num_params = sum(parameter.numel() for parameter in self.model.parameters())
         engine = Eager(run, self.model, self.optimizer, self.data)
+        self.engine = engine
         self.evaluate(None)
         for end in evaluation_steps(run.budget.steps, run.budget.evaluations):
             start = time.perf_counter()
@@ -117,14 +124,14 @@ class _Progress:
                 self.diverged_step = end
                 return "diverged", f"validation loss was not finite after step {end}"
         _set_mode(self.model, self.optimizer, is_training=False)
-        self.search_loss = validate(self.model, self.data, "search")[0]
+        self.search_loss = validate(self.engine.evaluated, self.data, "search")[0]
         return "finished", None
 
     def evaluate(self, train_loss: float | None) -> bool:
         """Add a point to the curve; return whether the validation loss is finite."""
         start = time.perf_counter()
         _set_mode(self.model, self.optimizer, is_training=False)
-        loss, metrics = validate(self.model, self.data, "report")
+        loss, metrics = validate(self.engine.evaluated, self.data, "report")
         _set_mode(self.model, self.optimizer, is_training=True)
         is_finite = math.isfinite(loss)
         self.steps.append(self.num_steps)
@@ -141,8 +148,7 @@ class _Progress:
 
         def predict(inputs: Tensor) -> Tensor:
             with torch.no_grad():
-                outputs: Tensor = self.model(inputs)
-            return outputs
+                return read_outputs(forward(self.engine.evaluated, inputs))
 
         return self.data.artifacts(predict)
 

@@ -5,16 +5,17 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from bench.data.arrays import Arrays, Part
+from bench.data.dataset import DataSet, Part
 from bench.errors import DataError
+from bench.forward import forward, read_outputs, sum_loss
 
 
-def validate(model: nn.Module, data: Arrays, part: Part) -> tuple[float, dict[str, float]]:
+def validate(model: nn.Module, data: DataSet, part: Part) -> tuple[float, dict[str, float]]:
     """Return the exact loss and metrics of a model on one validation part: sums over items, divided once.
 
     Args:
         model: In evaluation mode, on the data's device.
-        data: Its validation items are used.
+        data: Its validation rows are used.
         part: Which half of them.
 
     Returns:
@@ -25,14 +26,14 @@ def validate(model: nn.Module, data: Arrays, part: Part) -> tuple[float, dict[st
     num_items = 0
     with torch.no_grad():
         for inputs, targets in data.val_batches(part):
-            outputs = model(inputs)
-            loss = data.loss(outputs, targets).double()
+            outputs = forward(model, inputs)
+            loss = sum_loss(data, outputs, targets).double()
             total = loss if total is None else total + loss
-            num_items += len(targets)
-            for name, value in data.metrics(outputs, targets).items():
+            num_items += data.count_items(targets)
+            for name, value in data.metrics(read_outputs(outputs), targets).items():
                 sums[name] = sums[name] + value if name in sums else value
     if total is None:
-        raise DataError(f"data: {data.num_val_items} validation items are too few for two parts")
+        raise DataError(f"data: {data.num_val_rows} validation rows are too few for two parts")
     val_loss = total.item() / num_items
     return val_loss, data.summarise(
         val_loss, {name: float(value) / num_items for name, value in sums.items()}

@@ -80,11 +80,14 @@ def test_data_that_is_not_the_one_meant_is_refused() -> None:
 
 
 def test_a_model_that_does_not_fit_says_so() -> None:
-    cnn = Model(
-        target="bench.model.cnn.Cnn",
-        name="cnn",
-        args={"depth": 2, "width": 4, "activation": "relu", "dropout": 0.0},
-    )
+    args = RUN.model.args | {
+        "kernel_size": 3,
+        "first_kernel_size": None,
+        "is_last_pooled": False,
+        "dense_width": None,
+    }
+    del args["shrink"]
+    cnn = Model(target="bench.model.cnn.Cnn", name="cnn", args=args)
     data = build.load_data(RUN.data, "cpu")
     with pytest.raises(Unsupported, match="does not fit: cnn takes image, gaussian gives features"):
         build.build_model(replace(RUN, model=cnn), data)

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bench.command import expand, list_overrides, name_sweep
-from tests.composing import compose_studies, compose_study
+from bench.errors import SpecError
+from bench.identity import run_id
+from bench.resolve import resolve
+from tests.composing import compose_run, compose_studies, compose_study
 
 
 @pytest.mark.parametrize(
@@ -69,3 +74,50 @@ def test_overrides_are_told_from_flags() -> None:
         "~experiment",
     ]
     assert name_sweep(["optimizer=adam"]).startswith("adam-")
+
+
+def test_a_suite_is_a_multirun_over_its_workloads_and_gives_way_to_what_is_typed() -> None:
+    words = expand(["suite=quick", "optimizer=adam,sgd"])
+    assert words[0] == "-m" and "optimizer=adam,sgd" in words
+    assert any(word.startswith("workload=photo_mlp,") for word in words)
+    assert {"search=none", "seeds.num=3"} <= set(words)
+    assert not any(word.startswith("suite") for word in words)
+    mine = expand(["-m", "suite=quick", "workload=digits_mlp", "seeds=7"])
+    assert mine.count("-m") == 1
+    assert {"workload=digits_mlp", "seeds.num=7", "search=none"} <= set(mine)
+    assert "seeds.num=3" not in mine
+
+
+def test_a_suite_of_ones_own_is_found_beside_ours(tmp_path: Path) -> None:
+    (tmp_path / "suite").mkdir()
+    (tmp_path / "suite" / "pair.yaml").write_text("workloads: [digits_mlp, gaussian_mlp]\n")
+    assert "workload=digits_mlp,gaussian_mlp" in expand([f"--config-dir={tmp_path}", "suite=pair"])
+    assert "workload=digits_mlp,gaussian_mlp" in expand(["--config-dir", str(tmp_path), "suite=pair"])
+    (tmp_path / "suite" / "pair.yaml").write_text("- digits_mlp\n")
+    with pytest.raises(SpecError, match="suite=pair: wants a list under `workloads`"):
+        expand([f"--config-dir={tmp_path}", "suite=pair"])
+    with pytest.raises(SpecError, match="suite=quik: no such choice; did you mean 'quick'"):
+        expand(["suite=quik"])
+
+
+def test_measuring_noise_takes_many_seeds_untuned_unless_told_otherwise() -> None:
+    words = expand(["workload=digits_mlp", "-m", "do=noise"])
+    assert words[0] == "-m"
+    assert {"do=noise", "search=none", "seeds.num=10", "report=noise", "meter=none"} <= set(words)
+    assert {"search=lr", "seeds.num=20"} <= set(expand(["do=noise", "search=lr", "seeds=20"]))
+    assert name_sweep(["do=noise", "workload=a"]) != name_sweep(["workload=a"])
+    assert name_sweep(["do=plan", "workload=a"]) == name_sweep(["workload=a"])
+
+
+@pytest.mark.parametrize(("hold", "steps"), [("steps", 300), ("items", 75)])
+def test_another_batch_size_keeps_steps_or_items(hold: str, steps: int) -> None:
+    study = compose_study("budget.batch_size=256", f"budget.hold={hold}", workload="digits_mlp")
+    assert (study.budget.batch_size, study.budget.steps, study.is_workload_modified) == (256, steps, True)
+    # What it is held to is no part of what is run.
+    plain = compose_run("budget.batch_size=256", f"budget.steps={steps}", workload="digits_mlp")
+    assert run_id(resolve(study, 0, "cpu")) == run_id(plain)
+
+
+def test_where_the_files_lie_changes_no_id() -> None:
+    here, there = (compose_run(f"data.root={root}", workload="fmnist_mlp") for root in ("/a", "/b"))
+    assert run_id(here) == run_id(there)

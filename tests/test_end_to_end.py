@@ -104,7 +104,7 @@ def test_a_model_that_does_not_fit_is_a_row(tmp_path: Path) -> None:
     assert {result.status for result in fits} == {"finished"}
     assert {result.status for result in misfit} == {"unsupported"}
     assert all("does not fit" in (result.detail or "") for result in misfit)
-    assert "unsupported" in done.stdout
+    assert "does not fit: cnn takes image" in done.stdout and "1 cell not run" in done.stdout
 
 
 def test_a_class_of_ones_own_needs_no_file_of_ours(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from torch import nn
 
 import bench
 from bench.errors import SpecError
+from tests.test_forward import HubModel, Sentences
 
 QUICK = (
     "seeds=3",
@@ -91,3 +92,18 @@ def test_mistakes_are_one_line() -> None:
 
     with pytest.raises(SpecError, match="no reset_parameters"):
         bench.compare(Bare(), (x, y), ["sgd"])
+
+
+def test_a_hub_style_model_and_dict_batches_are_compared(tmp_path: Path) -> None:
+    comparison = bench.compare(
+        HubModel,
+        Sentences(),
+        ["adamw", "sgd"],
+        name="sentences",
+        steps=40,
+        batch_size=16,
+        overrides=[f"place.results={tmp_path}", "seeds=3", "search=none", "meter=none"],
+    )
+    results = comparison.results.set_index("optimizer")
+    assert results.loc["adamw", "val_loss_mean"] < 2.4
+    assert set(comparison.runs["status"]) == {"finished"}

@@ -21,7 +21,7 @@ from tests.composing import compose_run
 from tests.records import MACHINE, make_optimizer, make_run
 
 replace = msgspec.structs.replace
-FULL_BATCH = Budget(name="full batch", steps=20, batch_size=64, evaluations=4)
+FULL_BATCH = Budget(name="full batch", steps=20, batch_size=64, hold="steps", accumulate=1, evaluations=4)
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "sgd": lambda p, lr: torch.optim.SGD(p, lr=lr, fused=True),

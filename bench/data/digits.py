@@ -6,7 +6,8 @@ import numpy as np
 import torch
 from sklearn.datasets import load_digits
 
-from bench.data.arrays import Arrays, Seed, digest
+from bench.data.arrays import Arrays, digest
+from bench.data.dataset import Seed
 from bench.data.split import Share, hold_out
 
 

@@ -7,7 +7,8 @@ from functools import cache
 import numpy as np
 import torch
 
-from bench.data.arrays import Arrays, Seed, digest, require
+from bench.data.arrays import Arrays, digest
+from bench.data.dataset import Seed, require
 from bench.kinds import Count, NonNegative
 
 TABLE_SIZE = 2**18

@@ -12,7 +12,8 @@ from PIL import Image
 from sklearn.datasets import load_sample_image
 from torch import Tensor
 
-from bench.data.arrays import Arrays, Seed, chunks, digest, require
+from bench.data.arrays import Arrays, chunks, digest
+from bench.data.dataset import Seed, require
 from bench.data.split import Share, hold_out
 from bench.kinds import Count, Positive
 

@@ -7,7 +7,7 @@ from typing import Annotated
 import numpy as np
 from msgspec import Meta
 
-from bench.data.arrays import Seed, require
+from bench.data.dataset import Seed, require
 
 Share = Annotated[float, Meta(gt=0, lt=1)]
 

@@ -52,7 +52,7 @@ def _measure(metering: Metering, machine: Machine) -> Cost:
     held = count_bytes(model, optimizer)
     # Beside the model's own: the batch that the engine keeps until the next step.
     peak_bytes, peak_source = measure_peak(
-        step, itertools.chain(resident(model, optimizer), engine.batch), run.device
+        step, itertools.chain(resident(model, optimizer), engine.list_held()), run.device
     )
     return Cost(
         schema=SCHEMA,

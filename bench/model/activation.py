@@ -8,13 +8,14 @@ from torch import nn
 
 from bench.model.dropout import Dropout
 
-Activation = Literal["relu", "tanh", "sigmoid", "gelu"]
+Activation = Literal["relu", "tanh", "sigmoid", "gelu", "silu"]
 
 _CLASSES: dict[Activation, type[nn.Module]] = {
     "relu": nn.ReLU,
     "tanh": nn.Tanh,
     "sigmoid": nn.Sigmoid,
     "gelu": nn.GELU,
+    "silu": nn.SiLU,
 }
 
 

@@ -52,6 +52,11 @@ class Dropout(nn.Module):
         return f"p={self.p}"
 
 
+def drop(p: float) -> nn.Module:
+    """Return a layer for a share of zeros: one that does nothing where the share is 0."""
+    return Dropout(p) if p > 0 else nn.Identity()
+
+
 def find_layers(model: nn.Module) -> list[Dropout]:
     """Return a model's Dropout layers in module order: the place in the list is the layer's number."""
     return [module for module in model.modules() if isinstance(module, Dropout)]

@@ -8,8 +8,9 @@ from typing import Annotated, ClassVar
 from msgspec import Meta
 from torch import Tensor, nn
 
-from bench.kinds import Count, Fraction
+from bench.kinds import Count, Fraction, Positive
 from bench.model.activation import Activation, activate
+from bench.model.initialisation import Initialisation, initialise
 
 
 class Mlp(nn.Module):
@@ -19,9 +20,11 @@ class Mlp(nn.Module):
         input_shape: Shape of one input, without the batch.
         num_outputs: Columns of the output.
         depth: Hidden layers; 0 is a linear model.
-        width: Units of each hidden layer.
+        width: Units of the first hidden layer.
+        shrink: Units of each further hidden layer over those of the one before.
         activation: After each hidden layer.
         dropout: Share of each hidden layer's activations set to zero while training.
+        initialisation: How weights are drawn.
     """
 
     input_kinds: ClassVar[tuple[str, ...]] = ("features", "image")
@@ -33,18 +36,26 @@ class Mlp(nn.Module):
         *,
         depth: Annotated[int, Meta(ge=0)],
         width: Count,
+        shrink: Positive,
         activation: Activation,
         dropout: Fraction,
+        initialisation: Initialisation,
     ) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         size = math.prod(input_shape)
-        for _ in range(depth):
-            layers += [nn.Linear(size, width), *activate(activation, dropout)]
-            size = width
+        for hidden in hidden_widths(depth, width, shrink):
+            layers += [nn.Linear(size, hidden), *activate(activation, dropout)]
+            size = hidden
         self.layers = nn.Sequential(*layers, nn.Linear(size, num_outputs))
+        initialise(self, initialisation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `(batch, *input_shape)` to `(batch, num_outputs)`."""
         outputs: Tensor = self.layers(inputs.flatten(1))
         return outputs
+
+
+def hidden_widths(depth: int, width: int, shrink: float) -> list[int]:
+    """Return the units of each hidden layer: `width * shrink**k`, rounded, and at least one."""
+    return [max(1, round(width * shrink**layer)) for layer in range(depth)]

@@ -1,4 +1,4 @@
-"""`python -m bench.report`: rebuild a report from what is stored, or list the sweeps there are."""
+"""`python -m bench.report`: rebuild a report from what is stored, list sweeps, print what they measured."""
 
 from __future__ import annotations
 
@@ -20,11 +20,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m bench.report",
         description="Rebuild a sweep's report from its stored results, or list the sweeps.",
-        epilog="examples: python -m bench.report results/latest; python -m bench.report list",
+        epilog="examples: python -m bench.report results/latest; python -m bench.report list; "
+        "python -m bench.report workloads results/latest > docs/workloads.md",
     )
-    parser.add_argument("folder", metavar="results/<sweep>|list", help="a sweep's folder, or the word list")
     parser.add_argument(
-        "root", nargs="?", type=Path, default=None, help="with list: the results folder (results)"
+        "folder",
+        metavar="results/<sweep>|list|workloads",
+        help="a sweep's folder, or list, or workloads: what each workload can tell, as Markdown",
+    )
+    parser.add_argument(
+        "root",
+        nargs="?",
+        type=Path,
+        default=None,
+        help="with list: the results folder (results); with workloads: the sweep's (results/latest)",
     )
     parser.add_argument(
         "--reference", metavar="NAME", help="compare with this optimizer (adamw, else first by name)"
@@ -37,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         if parsed.folder == "list":
             print(list_sweeps(parsed.root or Path("results")), end="")
+        elif parsed.folder == "workloads":
+            _print_workloads(parsed.root or Path("results", "latest"), parsed.reference)
         else:
             _rebuild(Path(parsed.folder), parsed.reference)
     except BenchError as error:
@@ -45,15 +56,30 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _rebuild(folder: Path, reference: str | None) -> None:
+def _check(folder: Path) -> None:
     if not (folder / "manifest.json").is_file():
         raise StoreError(
             f"{folder}: not a sweep's folder (no manifest.json); see python -m bench.report list"
         )
+
+
+def _print_workloads(folder: Path, reference: str | None) -> None:
+    _check(folder)
+    from bench.report.load import load
+    from bench.report.workloads import write_workloads_page
+
+    print(write_workloads_page(load(folder, reference)), end="")
+
+
+def _rebuild(folder: Path, reference: str | None) -> None:
+    _check(folder)
     # Drawing takes seconds to import, and `list` needs none of it.
     from bench.report.build import build, default_sections, read_block
+    from bench.report.load import load
+    from bench.report.noise import is_noise
 
-    build(folder, default_sections(), reference)
+    name = "noise" if is_noise(load(folder, reference)) else "default"
+    build(folder, default_sections(name), reference)
     print(read_block(folder), end="")
 
 

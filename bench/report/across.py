@@ -17,7 +17,7 @@ from bench.stats import (
 )
 
 # What a verdict opens with; "leaning" is either way.
-KINDS = ("better", "tied", "worse", "leaning", "inconclusive", "no claim", "unstable", "missing")
+KINDS = ("better", "tied", "worse", "leaning", "inconclusive", "no claim", "unstable", "missing", "not run")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +34,7 @@ class Standing:
     """One optimizer over all the arenas of a league that it was asked to run in."""
 
     label: str
+    # Those in which it could run.
     arenas: tuple[Arena, ...]
     # Beside the arenas.
     judgements: tuple[Judgement, ...]
@@ -70,6 +71,8 @@ def find_leagues(arenas: Sequence[Arena]) -> tuple[League, ...]:
     adjusted = _adjust(judged)
     grouped: dict[str, list[Arena]] = {}
     for arena in arenas:
+        if arena.obstacle is not None:
+            continue
         grouped.setdefault(arena.reference.label, []).append(arena)
     leagues = []
     for reference, group in grouped.items():
@@ -102,10 +105,11 @@ def _stand(
     judged: Mapping[str, Sequence[Judgement]],
     adjusted: Mapping[tuple[str, str], float],
 ) -> Standing:
-    met = [(arena, each) for arena in group for each in judged[arena.name] if each.cell.label == label]
+    asked = [(arena, each) for arena in group for each in judged[arena.name] if each.cell.label == label]
+    counts = Counter(classify(each) for _, each in asked)
+    met = [(arena, each) for arena, each in asked if each.cell.obstacle is None]
     arenas = tuple(arena for arena, _ in met)
     judgements = tuple(each for _, each in met)
-    counts = Counter(classify(each) for each in judgements)
     # A comparison that carries no claim has a p too; it adjusts the others and is not shown.
     findings = [
         Finding(p=adjusted[arena.name, label], arena=arena, is_lower=each.effect.mean < 0)
@@ -135,7 +139,7 @@ def classify(judgement: Judgement) -> str:
 def _find_gap(arenas: Sequence[Arena], judgements: Sequence[Judgement]) -> str | None:
     """Return why the effects can't be pooled: a mean over the arenas that went well would flatter."""
     if len(arenas) < 2:
-        return f"only on {arenas[0].name}"
+        return f"only on {arenas[0].name}" if arenas else "not run"
     for arena, each in zip(arenas, judgements, strict=True):
         if arena.study.workload.effect != "log_ratio":
             return f"no mean, since differences on {arena.name} are no ratios"

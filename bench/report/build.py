@@ -59,7 +59,7 @@ def build(folder: Path, sections: Sequence[str], reference: str | None) -> Path:
 
 
 def read_block(folder: Path) -> str:
-    """Return the terminal block of a sweep whose report was built: at most 16 lines, 100 columns.
+    """Return the terminal block of a sweep whose report was built: at most 16 lines, 24 for a suite.
 
     Raises:
         StoreError: There is no summary.txt in the folder.
@@ -71,8 +71,11 @@ def read_block(folder: Path) -> str:
         raise StoreError(f"{path}: {error.strerror or error}") from error
 
 
-def default_sections() -> tuple[str, ...]:
-    """Return the sections that conf/report/default.yaml lists, wherever bench is installed.
+def default_sections(name: str = "default") -> tuple[str, ...]:
+    """Return the sections that one of our own conf/report/*.yaml lists, wherever bench is installed.
+
+    Args:
+        name: Which; never from a stored result.
 
     Raises:
         SpecError: The file is absent or lists no sections.
@@ -80,14 +83,14 @@ def default_sections() -> tuple[str, ...]:
     package = Path(__file__).resolve().parents[1]
     # In a wheel the YAML travels inside the package; in a checkout it lies beside it.
     for conf in (package / "conf", package.parent / "conf"):
-        path = conf / "report" / "default.yaml"
+        path = conf / "report" / f"{name}.yaml"
         if path.is_file():
             content = yaml.safe_load(path.read_text(encoding="utf-8"))
             sections = content.get("sections") if isinstance(content, dict) else None
             if not isinstance(sections, list) or not all(isinstance(each, str) for each in sections):
                 raise SpecError(f"{path}: sections: wants a list of import paths, got {sections!r}")
             return tuple(sections)
-    raise SpecError(f"conf/report/default.yaml: not found beside or inside {package}")
+    raise SpecError(f"conf/report/{name}.yaml: not found beside or inside {package}")
 
 
 def _name_apart(chapters: Iterable[Chapter]) -> tuple[Chapter, ...]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from bench.report.effects import format_effects
 from bench.report.escape import slug
 from bench.report.sweep import Arena, Cell, finite
 from bench.report.tables import Column, Table, scale_count
@@ -69,6 +70,8 @@ def describe_status(cell: Cell) -> str:
     """Return "ok", or in words how the seeds ended that did not finish, with the first reason."""
     if cell.is_complete:
         return "ok"
+    if cell.obstacle is not None:
+        return cell.obstacle
     if not cell.ends:
         return "not run"
     parts = []
@@ -85,19 +88,25 @@ def describe_status(cell: Cell) -> str:
 def tabulate(arena: Arena) -> Table:
     """Return an arena's table."""
     rows = make_rows(arena)
+    if arena.obstacle is not None:
+        return _tabulate_obstacle(arena, rows)
     unit, _ = scale_of(arena)
     item = f"{arena.study.data.item}s/s"
     rate_unit, rates = scale_count([row.items_per_s for row in rows], item)
     columns = [
         Column(header="optimizer", cells=tuple(row.cell.label for row in rows)),
         Column(
-            header="n ok/run", cells=tuple(f"{len(row.cell.losses)}/{len(row.cell.ends)}" for row in rows)
+            header="n ok/run",
+            cells=tuple(
+                None if row.cell.obstacle else f"{len(row.cell.losses)}/{len(row.cell.ends)}" for row in rows
+            ),
         ),
         Column(header="val loss ↓", cells=tuple(row.val_loss for row in rows), style="fixed"),
         Column(header="sd", cells=tuple(row.val_loss_sd for row in rows), style="fixed"),
         *_metric_columns(rows),
         Column(
-            header=f"vs {arena.reference.label}{unit and ' (%)'} [95 % CI]", cells=format_effects(arena, rows)
+            header=f"vs {arena.reference.label}{unit and ' (%)'} [95 % CI]",
+            cells=format_effects(arena, [row.judgement for row in rows]),
         ),
         Column(header="verdict", cells=tuple(row.judgement.verdict for row in rows)),
         Column(header="lr", cells=tuple(format_lr(row.cell) for row in rows), style="general"),
@@ -126,31 +135,18 @@ def tabulate(arena: Arena) -> Table:
     )
 
 
-def format_effects(arena: Arena, rows: tuple[Row, ...]) -> tuple[str | None, ...]:
-    """Return the effects of an arena as `-2.1 [-3.0, -1.2]`, with one count of decimals over the column."""
-    _, convert = scale_of(arena)
-    effects = [row.judgement.effect for row in rows]
-    shown = [
-        [convert(value) for value in (effect.mean, *(effect.interval or ()))] if effect is not None else []
-        for effect in effects
-    ]
-    largest = max((abs(value) for values in shown for value in values), default=0.0)
-    decimals = 1
-    while decimals < 6 and 0 < largest < 10 ** (1 - decimals):
-        decimals += 1
-    texts: list[str | None] = []
-    for row, values in zip(rows, shown, strict=True):
-        # Rounding may leave a zero with a sign, which says nothing.
-        parts = [
-            f"{value:+.{decimals}f}" if round(value, decimals) else f"{0:.{decimals}f}" for value in values
-        ]
-        if row.judgement.is_reference:
-            texts.append("reference")
-        elif len(parts) == 3:
-            texts.append(f"{parts[0]} [{parts[1]}, {parts[2]}]")
-        else:
-            texts.append(parts[0] if parts else None)
-    return tuple(texts)
+def _tabulate_obstacle(arena: Arena, rows: tuple[Row, ...]) -> Table:
+    """Return the one row of an arena in which nothing could run."""
+    return Table(
+        name=f"results_{slug(arena.name)}",
+        title=arena.name,
+        columns=(
+            Column(header="optimizer", cells=(", ".join(row.cell.label for row in rows),)),
+            Column(header="verdict", cells=("not run",)),
+            Column(header="status", cells=(arena.obstacle,)),
+        ),
+        data=_collect(arena, rows),
+    )
 
 
 def _times(value: float | None, factor: float) -> float | None:

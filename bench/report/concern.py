@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
+from bench.report.alone import name_some
 from bench.report.decay import find_faint_decay, set_key
+from bench.report.drift import find_drift
 from bench.report.effort import find_search_concerns
 from bench.report.sweep import Arena, Cell, Concern, Sweep
 from bench.stats import MIN_PAIRS
@@ -17,7 +19,7 @@ _MISSING = {
     "killed": "killed",
     "interrupted": "interrupted",
     "unreadable": "with an unreadable result",
-    "missing": "not run",
+    "missing": "not run yet",
 }
 _RETRIED = ("failed", "oom", "timeout", "killed", "interrupted")
 
@@ -32,13 +34,33 @@ def find_concerns(sweep: Sweep) -> tuple[Concern, ...]:
         find_search_concerns,
         find_faint_decay,
         _find_few_seeds,
-        _find_unsupported,
+        _find_partly_unsupported,
+        find_drift,
         _find_lost_reference,
         _find_unmetered,
         _find_modified,
         _find_dirty_tree,
     )
     return tuple(concern for find in finders for concern in find(sweep))
+
+
+def find_not_run(sweep: Sweep) -> tuple[Concern, ...]:
+    """Return what could not run here at all, one line for each reason: no doubt about any other number."""
+    reasons: dict[str, list[str]] = {}
+    for arena in sweep.arenas:
+        if arena.obstacle is not None:
+            reasons.setdefault(arena.obstacle, []).append(arena.name)
+            continue
+        for cell in arena.cells:
+            if cell.obstacle is not None:
+                reasons.setdefault(cell.obstacle, []).append(f"{arena.name}/{cell.label}")
+    return tuple(
+        Concern(
+            brief=f"{', '.join(names[:3])}{f' and {len(names) - 3} more' * (len(names) > 3)} {reason}",
+            text=f"{', '.join(names)} {reason}",
+        )
+        for reason, names in reasons.items()
+    )
 
 
 def name_cells(cells: Iterable[tuple[Arena, Cell]], at_most: int = 4) -> str:
@@ -49,7 +71,9 @@ def name_cells(cells: Iterable[tuple[Arena, Cell]], at_most: int = 4) -> str:
 
 
 def _select(sweep: Sweep, is_meant: Callable[[Cell], bool]) -> list[tuple[Arena, Cell]]:
-    return [(arena, cell) for arena in sweep.arenas for cell in arena.cells if is_meant(cell)]
+    """Return the cells meant, without those that can't exist here."""
+    cells = [(arena, cell) for arena in sweep.arenas for cell in arena.cells]
+    return [(arena, cell) for arena, cell in cells if cell.obstacle is None and is_meant(cell)]
 
 
 def _find_interruption(sweep: Sweep) -> Iterable[Concern]:
@@ -127,12 +151,10 @@ def _find_few_seeds(sweep: Sweep) -> Iterable[Concern]:
         )
 
 
-def _find_unsupported(sweep: Sweep) -> Iterable[Concern]:
+def _find_partly_unsupported(sweep: Sweep) -> Iterable[Concern]:
     for arena, cell in _select(sweep, lambda cell: cell.count("unsupported") > 0):
-        detail = (
-            next((end.detail for end in cell.ends if end.status == "unsupported"), None) or "no reason given"
-        )
-        text = f"{arena.name}/{cell.label} is unsupported: {detail}"
+        detail = next(end.detail for end in cell.ends if end.status == "unsupported")
+        text = f"{arena.name}/{cell.label}: some seeds are unsupported: {detail or 'no reason given'}"
         yield Concern(brief=text, text=text)
 
 
@@ -140,8 +162,9 @@ def _find_lost_reference(sweep: Sweep) -> Iterable[Concern]:
     if sweep.reference is None:
         return
     for arena in sweep.arenas:
-        names = {name for cell in arena.cells for name in (cell.label, cell.study.optimizer.name)}
-        if sweep.reference not in names:
+        cells = [cell for cell in arena.cells if cell.obstacle is None]
+        names = {name for cell in cells for name in (cell.label, cell.study.optimizer.name)}
+        if cells and sweep.reference not in names:
             stand_in = arena.reference.label
             text = f"{arena.name}: the reference {sweep.reference} is not there; {stand_in} stands in"
             yield Concern(brief=text, text=text)
@@ -154,11 +177,15 @@ def _find_unmetered(sweep: Sweep) -> Iterable[Concern]:
 
 
 def _find_modified(sweep: Sweep) -> Iterable[Concern]:
-    names = dict.fromkeys(arena.name for arena in sweep.arenas if arena.study.is_workload_modified)
+    modified = [
+        arena for arena in sweep.arenas if arena.obstacle is None and arena.study.is_workload_modified
+    ]
+    names = list(dict.fromkeys(arena.name for arena in modified))
     if names:
+        shown = name_some(names)
         yield Concern(
-            brief=f"modified workload ({', '.join(names)}): its reference values don't apply",
-            text=f"Modified workload: {', '.join(names)}. Data, model or budget are changed: "
+            brief=f"modified workload ({shown}): its reference values don't apply",
+            text=f"Modified workload: {shown}. Data, model or budget are changed: "
             "its reference values don't apply, and its numbers compare with this sweep's only.",
         )
 

@@ -14,6 +14,8 @@ from bench.spec import Run
 MIN_DECAY = 0.05
 # A cumulative decay at which coupled and decoupled decay part visibly.
 TELLING_DECAY = 0.5
+# It overfits in seconds, so that weight decay decides who wins.
+TELLING_WORKLOAD = "mnist1d_mlp"
 
 
 def sum_lr(run: Run) -> float | None:
@@ -43,18 +45,23 @@ def cumulative_decay(run: Run) -> float | None:
 
 def find_faint_decay(sweep: Sweep) -> Iterable[Concern]:
     """Return a warning for every pair of sisters, coupled and decoupled, that decay too little to differ."""
-    found: dict[str, Concern] = {}
+    found: dict[tuple[str, str], dict[str, Concern]] = {}
     for arena in sweep.arenas:
         decoupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind == "decoupled"]
         coupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind in ("l2", "none")]
         for cell, other in product(decoupled, coupled):
-            if _family(cell) != _family(other):
+            if _family(cell) != _family(other) or cell.obstacle or other.obstacle:
                 continue
             concern = _weigh_decay(arena, cell, other, sweep.manifest.command)
             if concern is not None:
-                # Arenas that ask for the same remedy ask once.
-                found.setdefault(concern.command or concern.text, concern)
-    return found.values()
+                found.setdefault((other.label, cell.label), {})[arena.name] = concern
+    for concerns in found.values():
+        first = next(iter(concerns.values()))
+        # Said once, however many arenas it holds for; of several remedies the first is given.
+        names = list(concerns)[1:]
+        more = f" So it is on {', '.join(names)}." if names else ""
+        brief = first.brief.replace(" here:", f" on {len(names) + 1} arenas:", 1) if names else first.brief
+        yield Concern(brief=brief, text=first.text + more, command=first.command)
 
 
 def set_key(command: str, key: str, value: str) -> str:
@@ -82,12 +89,11 @@ def _weigh_decay(arena: Arena, cell: Cell, other: Cell, asked: str) -> Concern |
     pair = f"{other.label} and {cell.label}"
     telling = float(f"{TELLING_DECAY / total_lr:.0e}")
     names = dict.fromkeys([other.optimizer.name, cell.optimizer.name])
-    # A modified workload is what the sweep's own overrides made it.
-    is_modified = arena.study.is_workload_modified
-    command = asked if is_modified else f"python -m bench -m workload={arena.study.workload.name}"
-    command = set_key(
-        set_key(command, "optimizer", ",".join(names)), "optimizer.weight_decay", f"{telling:g}"
-    )
+    # Equal lambdas of the two kinds mean different things: each has to find its own, where decay matters.
+    command = f"python -m bench -m workload={TELLING_WORKLOAD} optimizer={','.join(names)} search=lr_wd"
+    if arena.study.is_workload_modified:
+        # What the sweep's own overrides made it is what is to be decided.
+        command = set_key(set_key(asked, "optimizer", ",".join(names)), "search", "lr_wd")
     if other.optimizer.weight_decay:
         cause = f"a difference comes from the L2 term of {other.label}, not from decoupling"
     else:
@@ -96,6 +102,7 @@ def _weigh_decay(arena: Arena, cell: Cell, other: Cell, asked: str) -> Concern |
         brief=f"{pair} can hardly differ here: decay sums to {share} over the run; to tell them apart:",
         text=f"{arena.name}: {pair} can hardly differ here. The decoupled decay of {cell.label} "
         f"(lr x weight_decay, summed over {run.budget.steps} steps) takes {share} off a weight; {cause}. "
-        f"A weight decay that sums to about {TELLING_DECAY:g} would tell them apart.",
+        f"A weight decay of {telling:g} would sum to about {TELLING_DECAY:g}; on a task that "
+        "overfits, with both searched for, they part.",
         command=command,
     )

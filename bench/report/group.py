@@ -73,6 +73,7 @@ def _raw_settings(cell: Cell) -> dict[str, Any]:
         "search": _search_settings(study),
         "seeds.vary": ", ".join(study.seeds.vary),
         "clip_norm": study.clip_norm,
+        "ema": study.ema,
         "device": _device(cell),
         "threads": study.threads,
     }
@@ -176,15 +177,19 @@ def _optimizer_settings(cell: Cell) -> dict[str, str]:
     return {key: _show(value) for key, value in flatten(settings).items()}
 
 
-def _rank(cell: Cell) -> tuple[bool, float, str]:
+def _rank(cell: Cell) -> tuple[bool, bool, float, str]:
     if not cell.is_complete:
-        return True, 0.0, cell.label
-    return False, summarise(list(cell.losses.values()))[0], cell.label
+        return True, cell.obstacle is not None, 0.0, cell.label
+    return False, False, summarise(list(cell.losses.values()))[0], cell.label
 
 
 def _choose_reference(cells: Iterable[Cell], reference: str | None) -> Cell:
-    """Return the cell all others are compared with; among namesakes the first label, whatever the order."""
+    """Return the cell all others are compared with; among namesakes the first label, whatever the order.
+
+    One that can't exist here is none, as long as another can.
+    """
     by_label = sorted(cells, key=lambda cell: cell.label)
+    by_label = [cell for cell in by_label if cell.obstacle is None] or by_label
     for wanted in (reference, DEFAULT_REFERENCE):
         for cell in by_label:
             if wanted == cell.label:

@@ -28,12 +28,14 @@ def write_header(sweep: Sweep) -> str:
     counts = [(statuses[status], status) for status in _ORDER if statuses[status]]
     cached = f" ({sweep.num_cached} cached)" if sweep.num_cached else ""
     total = len(sweep.ends)
+    num_not_run = sum(cell.obstacle is not None for arena in sweep.arenas for cell in arena.cells)
+    rest = f", {num_not_run} cell{'s' * (num_not_run != 1)} not run" if num_not_run else ""
     state = "INTERRUPTED | " * sweep.manifest.is_interrupted + "PRELIMINARY | " * sweep.is_preliminary
     ending = f" | {format_duration(sweep.manifest.wall_s)}" if sweep.manifest.wall_s is not None else ""
     name = shorten(sweep.manifest.name, 40)
     while True:
         shown = " ".join(f"{num} {'ok' if status == 'finished' else status}" for num, status in counts)
-        runs = f"{total} run{'s' * (total != 1)}{':' * bool(counts)} {shown}".rstrip() + cached
+        runs = f"{total} run{'s' * (total != 1)}{':' * bool(counts)} {shown}".rstrip() + cached + rest
         line = f"bench {name} | {state}{runs}{ending}"
         if measure(line) <= MAX_COLUMNS or len(counts) < 3:
             return shorten(line, MAX_COLUMNS)
@@ -45,7 +47,7 @@ def write_basis(sweep: Sweep) -> list[str]:
     """Return machine, margin and seeds, and in a line of its own what was searched: two lines at most."""
     machine = sweep.manifest.machine
     facts = [f"{machine.device} {shorten(machine.device_name, 34)}, torch {machine.torch}"]
-    if not sweep.arenas:
+    if all(arena.obstacle for arena in sweep.arenas):
         return [shorten(facts[0], MAX_COLUMNS)]
     facts.append("/".join(dict.fromkeys(arena.study.precision.name for arena in sweep.arenas)))
     facts.append(f"margin {', '.join(dict.fromkeys(_show_margin(arena) for arena in sweep.arenas))}")
@@ -59,9 +61,17 @@ def write_basis(sweep: Sweep) -> list[str]:
     return [shorten(" | ".join(line), MAX_COLUMNS) for line in (facts, *lines)]
 
 
+def shorten_line(line: str) -> str:
+    """Return a line cut at the last column; unlike `shorten` it keeps the spaces that align a table."""
+    while measure(line) > MAX_COLUMNS:
+        line = line[:-1]
+    return line
+
+
 def _count_seeds(sweep: Sweep, kind: str) -> str:
     # A cell whose search found no setting has no seeds to run.
-    counts = sorted({len(cell.ends) for arena in sweep.arenas for cell in arena.cells if cell.ends}) or [0]
+    cells = [cell for arena in sweep.arenas for cell in arena.cells if cell.ends and cell.obstacle is None]
+    counts = sorted({len(cell.ends) for cell in cells}) or [0]
     span = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"{span} paired {kind}seed{'s' * (counts != [1])}"
 

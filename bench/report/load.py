@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
@@ -40,16 +41,16 @@ def load(folder: Path, reference: str | None) -> Sweep:
         reference = reference or record.study.report.reference
         num_cached += record.num_cached
         ends = tuple(sorted((reader.end(run, record) for run in record.runs), key=lambda end: end.run.seed))
-        cells.append(
-            Cell(
-                label=record.study.optimizer.name,
-                study=record.study,
-                ends=ends,
-                cost=reader.cost(record),
-                search=record.search,
-                metering_detail=record.metering_detail,
-            )
+        cell = Cell(
+            label=record.study.optimizer.name,
+            study=record.study,
+            ends=ends,
+            cost=reader.cost(record),
+            search=record.search,
+            metering_detail=record.metering_detail,
         )
+        # Where nothing can run, a search of nothing but failures is none.
+        cells.append(cell if cell.obstacle is None else replace(cell, search=None, metering_detail=None))
     return Sweep(
         folder=folder,
         manifest=manifest,

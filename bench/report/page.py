@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +10,7 @@ from markupsafe import Markup
 
 from bench.report.chapter import Chapter, Code, Figure, Heading, Notes, Text
 from bench.report.escape import clean, escape_markdown, fence_markdown, slug
+from bench.report.inline import Drawings
 from bench.report.sweep import Sweep
 from bench.report.tables import Table, format_column, write_markdown
 
@@ -33,10 +32,19 @@ def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(clean=clean, slug=slug, drawing=_inline, cells=_list_rows)
+    drawings = Drawings()
+    environment.filters.update(clean=clean, slug=slug, drawing=drawings.inline, cells=_list_rows)
     template = environment.get_template("page.html.j2")
     style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
-    return template.render(sweep=sweep, manifest=sweep.manifest, chapters=chapters, block=block, style=style)
+    return template.render(
+        sweep=sweep,
+        manifest=sweep.manifest,
+        chapters=chapters,
+        block=block,
+        style=style,
+        # Asked for after the last figure.
+        glyphs=drawings.write_glyphs,
+    )
 
 
 def write_markdown_page(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
@@ -82,22 +90,6 @@ def _write_block(block: Text | Notes | Code | Heading | Table | Figure) -> str:
                 f"![{escape_markdown(block.alt)}]({stem}.png)\n\n"
                 f"{escape_markdown(block.caption)} ([SVG]({stem}.svg), [CSV]({stem}.csv))"
             )
-
-
-def _inline(figure: Figure) -> Markup:
-    """Return a figure as markup: a drawing as inline SVG, a picture as PNG in a data URI."""
-    label = Markup.escape(clean(figure.alt))
-    if figure.is_picture:
-        encoded = base64.b64encode(figure.png).decode()
-        return Markup('<img src="data:image/png;base64,{}" alt="{}">').format(encoded, label)
-    svg = figure.svg.decode()
-    # The XML prologue has no place inside HTML; width and height would fix the size on every screen.
-    svg = re.sub(r'\s(width|height)="[\d.]+pt"', "", svg[svg.index("<svg") :], count=2)
-    # Every drawing numbers its parts alike, and a page has one name space.
-    svg = re.sub(r'\bid="', f'id="{figure.name}-', svg)
-    svg = re.sub(r'(href="#|url\(#)', rf"\g<1>{figure.name}-", svg)
-    opening = Markup('<svg role="img" aria-label="{}"').format(label)
-    return opening + Markup(svg.removeprefix("<svg"))
 
 
 def _list_rows(table: Table) -> list[list[str]]:

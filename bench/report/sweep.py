@@ -46,6 +46,18 @@ class Cell:
     metering_detail: str | None = None
 
     @property
+    def obstacle(self) -> str | None:
+        """Why the cell can't exist here: `not run: wants ...` or `does not fit: ...`; None when it can.
+
+        It then has no runs to speak of: it lost nothing, failed nothing and weighs nothing.
+        """
+        troubles = [end for end in self.ends if end.status == "unsupported"]
+        if not troubles or len(troubles) + self.count("missing", "interrupted") < len(self.ends):
+            return None
+        detail = next((end.detail for end in troubles if end.detail), None) or "no reason given"
+        return detail if detail.startswith(("not run: ", "does not fit: ")) else f"not run: {detail}"
+
+    @property
     def metering_trouble(self) -> str | None:
         """Why what a step costs could not be measured; None when it was, or was not asked for."""
         if self.cost is not None and self.cost.status != "finished":
@@ -96,6 +108,13 @@ class Arena:
         return self.cells[0].study
 
     @property
+    def obstacle(self) -> str | None:
+        """Why none of its cells can exist here; None when one can."""
+        obstacles = [cell.obstacle for cell in self.cells]
+        known = dict.fromkeys(each for each in obstacles if each is not None)
+        return None if None in obstacles else "; ".join(known)
+
+    @property
     def is_searched(self) -> bool:
         """Whether the optimizers' settings were searched for; otherwise every claim says "untuned"."""
         return all(cell.study.search.name != "none" for cell in self.cells)
@@ -123,8 +142,9 @@ class Sweep:
 
     @property
     def ends(self) -> tuple[RunEnd, ...]:
-        """All evaluation runs of the sweep."""
-        return tuple(end for arena in self.arenas for cell in arena.cells for end in cell.ends)
+        """All evaluation runs of the sweep, but those of cells that can't exist here."""
+        cells = (cell for arena in self.arenas for cell in arena.cells if cell.obstacle is None)
+        return tuple(end for cell in cells for end in cell.ends)
 
     @property
     def is_preliminary(self) -> bool:

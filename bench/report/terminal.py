@@ -4,53 +4,79 @@ from __future__ import annotations
 
 import os
 import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
-from bench.report.comparison import MIB, Row, format_effects, make_rows
+from bench.report.closing import list_remarks, write_not_run
+from bench.report.comparison import MIB, Row, make_rows
 from bench.report.concern import find_concerns
+from bench.report.effects import format_effects
 from bench.report.escape import clean, measure, shorten
-from bench.report.heading import MAX_COLUMNS, write_basis, write_header
-from bench.report.sweep import Concern, Sweep
+from bench.report.heading import MAX_COLUMNS, shorten_line, write_basis, write_header
+from bench.report.matrix import write_matrix
+from bench.report.noise import is_noise
+from bench.report.noise_table import write_noise
+from bench.report.suite import make_suite
+from bench.report.sweep import Arena, Concern, Sweep
 from bench.report.tables import ABSENT, format_fixed
 from bench.report.tuning import format_lr
 
 MAX_LINES = 16
+# Of a sweep over more arenas than fit row by row: one line each.
+MAX_SUITE_LINES = 24
 # The rest goes to the table, once this much is left for warnings.
 _MIN_WARNING_LINES = 5
+_MIN_SUITE_WARNING_LINES = 3
 _IS_TEXT = (True, True, False, True, False, False, False)
 # Columns that may be cut when the table is too wide, and how short: arena, optimizer, effect and verdict.
 _MIN_WIDTHS = {0: 9, 1: 12, 3: 34}
 
 
 def write_block(sweep: Sweep) -> str:
-    """Return the terminal block: at most 16 lines of at most 100 columns, the last one the report's path."""
+    """Return the terminal block: at most 16 lines of 100 columns, 24 for a suite; the last one the path."""
     head = [write_header(sweep), *write_basis(sweep), ""]
-    tail = ["report  " + shorten(_show_path(sweep.folder / "report.html"), MAX_COLUMNS - 8)]
-    space = MAX_LINES - len(head) - len(tail)
+    tail = [
+        *write_not_run(sweep),
+        "report  " + shorten(_show_path(sweep.folder / "report.html"), MAX_COLUMNS - 8),
+    ]
     concerns = find_concerns(sweep)
-    num_rows = sum(len(arena.cells) for arena in sweep.arenas)
+    arenas = tuple(arena for arena in sweep.arenas if arena.obstacle is None)
+    num_rows = sum(len(arena.cells) for arena in arenas)
+    space = MAX_LINES - len(head) - len(tail)
     # Header and rows want this much; warnings take what is left, and at least their share.
     wanted = num_rows + 1 if num_rows else 0
     warnings = _write_warnings(concerns, max(min(_MIN_WARNING_LINES, space - 2), space - wanted))
-    table = _write_table(sweep, space - len(warnings)) if num_rows else []
+    if is_noise(sweep) and arenas:
+        table = write_noise(arenas, MAX_SUITE_LINES - len(head) - len(tail) - len(warnings))
+    elif len(arenas) > 2 and wanted + len(warnings) > space:
+        space = MAX_SUITE_LINES - len(head) - len(tail)
+        headline = list_remarks(arenas)[:1]
+        wanted = len(arenas) + 2 + len(headline)
+        warnings = _write_warnings(concerns, max(_MIN_SUITE_WARNING_LINES, space - wanted))
+        matrix = write_matrix(make_suite(arenas), space - len(warnings) - len(headline))
+        table = [*headline, *matrix]
+    else:
+        table = _write_table(arenas, space - len(warnings)) if num_rows else []
+        # What is good to know, where nothing has to go for it.
+        table += list_remarks(arenas)[: max(0, space - len(warnings) - len(table))]
     return "\n".join([*head, *table, *warnings, *tail]) + "\n"
 
 
-def _write_table(sweep: Sweep, space: int) -> list[str]:
+def _write_table(arenas: Sequence[Arena], space: int) -> list[str]:
     """Return the table's header and as many rows as fit: each arena's reference and best rows first."""
-    by_arena = {arena.name: make_rows(arena) for arena in sweep.arenas}
+    by_arena = {arena.name: make_rows(arena) for arena in arenas}
     num_rows = sum(len(rows) for rows in by_arena.values())
     num_shown = space - 1 if num_rows <= space - 1 else space - 2
     chosen = _choose_rows(by_arena, num_shown)
-    has_edge = any(cell.search and cell.search.edge for arena in sweep.arenas for cell in arena.cells)
-    claims: list[tuple[str, str]] = [_name_claim(sweep)]
+    has_edge = any(cell.search and cell.search.edge for arena in arenas for cell in arena.cells)
+    claims: list[tuple[str, str]] = [_name_claim(arenas)]
     lines: list[list[str]] = [["arena", "optimizer", "val loss", "step ms", "peak MiB", "lr"]]
-    for arena in sweep.arenas:
+    for arena in arenas:
         rows = by_arena[arena.name]
         losses = format_fixed([row.val_loss for row in rows])
         steps = format_fixed([None if row.step_s is None else row.step_s * 1e3 for row in rows])
         peaks = format_fixed([None if row.peak_bytes is None else row.peak_bytes / MIB for row in rows])
-        effects = format_effects(arena, rows)
+        effects = format_effects(arena, [row.judgement for row in rows])
         for index, row in enumerate(rows):
             if (arena.name, row.cell.label) not in chosen:
                 continue
@@ -59,16 +85,17 @@ def _write_table(sweep: Sweep, space: int) -> list[str]:
             lr += "  " * (has_edge and not lr.endswith("!"))
             numbers = [cell.replace(ABSENT, "-") for cell in (losses[index], steps[index], peaks[index])]
             lines.append([clean(arena.name), clean(row.cell.label), *numbers, lr])
-            claims.append((effects[index] or "", "" if row.judgement.is_reference else row.judgement.verdict))
+            word = row.judgement.verdict
+            claims.append((effects[index] or "", "" if word == "reference" else word))
     joined = [[*line[:3], claim, *line[3:]] for line, claim in zip(lines, _join_claims(claims), strict=True)]
     rest = num_rows - (len(lines) - 1)
     more = [f"... {rest} more row{'s' * (rest != 1)} in the report"] if rest else []
     return [*_align(joined), *more]
 
 
-def _name_claim(sweep: Sweep) -> tuple[str, str]:
-    references = {arena.reference.label for arena in sweep.arenas}
-    units = {", %" if arena.study.workload.effect == "log_ratio" else "" for arena in sweep.arenas}
+def _name_claim(arenas: Sequence[Arena]) -> tuple[str, str]:
+    references = {arena.reference.label for arena in arenas}
+    units = {", %" if arena.study.workload.effect == "log_ratio" else "" for arena in arenas}
     against = f"vs {shorten(references.pop(), 14)}" if len(references) == 1 else "vs reference"
     return against + (units.pop() if len(units) == 1 else ""), "verdict"
 
@@ -118,13 +145,6 @@ def _align(rows: list[list[str]]) -> list[str]:
             cells.append(cut + padding if is_text else padding + cut)
         lines.append(shorten_line((" " * gap).join(cells).rstrip()))
     return lines
-
-
-def shorten_line(line: str) -> str:
-    """Return a line cut at the last column; unlike `shorten` it keeps the spaces that align a table."""
-    while measure(line) > MAX_COLUMNS:
-        line = line[:-1]
-    return line
 
 
 def _write_warnings(concerns: tuple[Concern, ...], space: int) -> list[str]:

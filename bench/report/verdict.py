@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from bench.report.sweep import Arena, Cell
@@ -44,17 +44,14 @@ class Judgement:
 def judge(arena: Arena) -> tuple[Judgement, ...]:
     """Judge every cell of an arena, in the arena's order."""
     effects = _compare(arena)
-    study = arena.study
-    alpha = ALPHA
-    if study.seeds.num == "auto" and effects:
-        num = max(effect.n for effect in effects.values())
-        alpha = plan_seeds(effects, study.workload.margin, num, study.seeds.limit).alpha
-    claims = decide(effects, study.workload.margin, alpha)
+    claims = decide(effects, arena.study.workload.margin, claim_level(arena, effects))
     judgements = []
     for cell in arena.cells:
         effect, claim = effects.get(cell.label), claims.get(cell.label)
         word, remark = "reference", None
-        if cell is not arena.reference:
+        if cell.obstacle is not None:
+            word = "not run"
+        elif cell is not arena.reference:
             word, remark = _weigh(arena, cell, effect, claim)
             word += "" if arena.is_searched else ", untuned"
             if not all(side.search is None or side.search.is_final for side in (cell, arena.reference)):
@@ -72,6 +69,15 @@ def judge(arena: Arena) -> tuple[Judgement, ...]:
     return tuple(judgements)
 
 
+def claim_level(arena: Arena, effects: Mapping[str, Effect]) -> float:
+    """Return what an adjusted p of an arena has to stay below: less than ALPHA while seeds=auto looks on."""
+    seeds = arena.study.seeds
+    if seeds.num != "auto" or not effects:
+        return ALPHA
+    num = max(effect.n for effect in effects.values())
+    return plan_seeds(effects, arena.study.workload.margin, num, seeds.limit).alpha
+
+
 def scale_of(arena: Arena) -> tuple[str, Callable[[float], float]]:
     """Return the unit an arena's effects are shown in (" %" or empty), and the conversion to it."""
     if arena.study.workload.effect == "log_ratio":
@@ -87,18 +93,21 @@ def format_range(arena: Arena, bounds: tuple[float, float]) -> str:
 
 def _compare(arena: Arena) -> dict[str, Effect]:
     """Return the effects of an arena by label: of cells with an honest mean, where the reference has one."""
+    found = {
+        cell.label: compare(arena, cell, arena.reference)
+        for cell in arena.cells
+        if cell is not arena.reference
+    }
+    return {label: effect for label, effect in found.items() if effect is not None}
+
+
+def compare(arena: Arena, cell: Cell, other: Cell) -> Effect | None:
+    """Return the effect of one cell against another; None where a side lacks an honest mean or a pair."""
+    if not cell.is_complete or not other.is_complete:
+        return None
     scale = arena.study.workload.effect
-    if not arena.reference.is_complete:
-        return {}
-    base = selection_sd(arena.reference.search, arena.reference.losses, scale)
-    effects = {}
-    for cell in arena.cells:
-        if cell is not arena.reference and cell.is_complete:
-            selection = (selection_sd(cell.search, cell.losses, scale), base)
-            effect = paired_effect(cell.losses, arena.reference.losses, scale, selection)
-            if effect is not None:
-                effects[cell.label] = effect
-    return effects
+    sds = [selection_sd(side.search, side.losses, scale) for side in (cell, other)]
+    return paired_effect(cell.losses, other.losses, scale, sds)
 
 
 def _weigh(arena: Arena, cell: Cell, effect: Effect | None, claim: Claim | None) -> tuple[str, str | None]:
@@ -112,7 +121,7 @@ def _weigh(arena: Arena, cell: Cell, effect: Effect | None, claim: Claim | None)
     if claim.word not in ("tied", "inconclusive"):
         is_better = claim.word.endswith("better")
         loser, winner = (arena.reference, cell) if is_better else (cell, arena.reference)
-        veto = _find_veto(loser, winner)
+        veto = find_veto(loser, winner)
         if veto is not None:
             return (
                 f"no claim ({veto})",
@@ -121,7 +130,7 @@ def _weigh(arena: Arena, cell: Cell, effect: Effect | None, claim: Claim | None)
     return claim.word, _remark(arena, effect, claim)
 
 
-def _find_veto(loser: Cell, winner: Cell) -> str | None:
+def find_veto(loser: Cell, winner: Cell) -> str | None:
     """Return why the loser's search leaves it a way out; the winner's own search never takes its win away."""
     if loser.search is not None and loser.search.edge is not None:
         return "edge lr"
@@ -191,4 +200,4 @@ def _first_trouble(cell: Cell) -> str:
     if not cell.ends and cell.search is not None and cell.search.best is None:
         return "no setting finished"
     troubles = [end.status for end in cell.ends if end.val_loss is None]
-    return troubles[0].replace("missing", "not run") if troubles else "not run"
+    return troubles[0].replace("missing", "not run yet") if troubles else "not run yet"

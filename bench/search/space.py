@@ -118,14 +118,16 @@ def _leaves(plain: dict[str, Any]) -> dict[str, tuple[str | int, ...]]:
     found: dict[str, tuple[str | int, ...]] = {}
     for group in ("optimizer", "model", "data"):
         found |= dict(_walk(plain[group]["args"], group, (group, "args")))
+    found |= dict(_walk(plain["optimizer"].get("groups", {}), "optimizer.groups", ("optimizer", "groups")))
     for group in ("schedule", "budget"):
         found |= {f"{group}.{name}": (group, name) for name in plain[group]}
-    # A budget's name changes nothing.
-    del found["budget.name"]
+    # These change nothing: what the batch size keeps has been worked into the steps.
+    del found["budget.name"], found["budget.hold"]
     return found | {
         LR: ("optimizer", "lr"),
         "optimizer.weight_decay": ("optimizer", "weight_decay"),
         "clip_norm": ("clip_norm",),
+        "ema": ("ema",),
     }
 
 

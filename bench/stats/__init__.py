@@ -24,6 +24,15 @@ from bench.stats.effect import (
     t_test,
 )
 from bench.stats.looks import FIRST_LOOK, Look, list_looks, next_num_seeds, plan_seeds, spend_alpha
+from bench.stats.power import (
+    POWER,
+    TELLING_GAP,
+    count_seeds,
+    detection_power,
+    log_moments,
+    smallest_gap,
+    standardised_gap,
+)
 from bench.stats.selection import mean_square_below, selection_sd
 
 __all__ = [
@@ -31,7 +40,9 @@ __all__ = [
     "FIRST_LOOK",
     "MIN_PAIRS",
     "MIN_PROFILE_ARENAS",
+    "POWER",
     "SELECTION_DF",
+    "TELLING_GAP",
     "Claim",
     "Effect",
     "Look",
@@ -42,12 +53,15 @@ __all__ = [
     "adjust_holm",
     "correlate_pairs",
     "count_more_seeds",
+    "count_seeds",
     "decide",
+    "detection_power",
     "expect_false_arenas",
     "expected_best",
     "improvement_probability",
     "is_within_margin",
     "list_looks",
+    "log_moments",
     "lr_sensitivity",
     "mean_square_below",
     "next_num_seeds",
@@ -56,7 +70,9 @@ __all__ = [
     "plan_seeds",
     "pool_effects",
     "selection_sd",
+    "smallest_gap",
     "spend_alpha",
+    "standardised_gap",
     "summarise",
     "t_interval",
     "t_test",

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import functools
+import inspect
 
+import msgspec
 import pytest
 import torch
 from torch import nn
@@ -17,19 +20,26 @@ from tests.contract.members import list_members
 GIVEN = {"custom": ("optimizer._target_=torch.optim.Adagrad", "optimizer.name=adagrad")}
 
 
+@functools.cache
 def compose_optimizer(name: str, *overrides: str) -> Optimizer:
     return compose_study(f"optimizer={name}", *GIVEN.get(name, ()), *overrides).optimizer
 
 
 class Bowl(nn.Module):
-    """A parabola of 30 dimensions with curvatures from 0.1 to 1, started away from its bottom."""
+    """A parabola of 30 dimensions with curvatures from 0.1 to 1, started away from its bottom.
+
+    One matrix and one vector: some optimizers treat them differently.
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        self.place = nn.Parameter(torch.linspace(-2.0, 2.0, 30).reshape(5, 6))
+        place = torch.linspace(-2.0, 2.0, 30)
+        self.matrix = nn.Parameter(place[:24].reshape(4, 6).clone())
+        self.vector = nn.Parameter(place[24:].clone())
 
     def forward(self) -> torch.Tensor:
-        return (torch.linspace(0.1, 1.0, 30).reshape(5, 6) * self.place**2).sum()
+        place = torch.cat([self.matrix.flatten(), self.vector])
+        return (torch.linspace(0.1, 1.0, 30) * place**2).sum()
 
 
 def go_down(optimizer: torch.optim.Optimizer, bowl: Bowl, num_steps: int) -> list[float]:
@@ -79,11 +89,32 @@ def test_its_yaml_says_what_a_search_needs(name: str) -> None:
 
 @pytest.mark.parametrize("name", [name for name in list_members("optimizer") if name not in GIVEN])
 def test_every_implementation_agrees(name: str) -> None:
+    spec = compose_optimizer(name, "optimizer.lr=0.02")
+    # What the class has, its signature says.
+    accepted = inspect.signature(build.locate(spec.target, "optimizer._target_")).parameters
+    flags = [flag for flag in ("fused", "foreach") if flag in accepted]
+    assert spec.impl in (*flags, "forloop") if flags else spec.impl is None
     ends = []
-    for impl in ("fused", "foreach", "forloop"):
+    for impl in [*flags, "forloop"]:
         bowl = Bowl()
-        spec = compose_optimizer(name, "optimizer.lr=0.02", f"optimizer.impl={impl}")
-        go_down(build.build_optimizer(spec, bowl), bowl, 20)
-        ends.append(bowl.place.detach())
-    torch.testing.assert_close(ends[0], ends[1], rtol=1e-5, atol=1e-6)
-    torch.testing.assert_close(ends[1], ends[2], rtol=1e-5, atol=1e-6)
+        go_down(build.build_optimizer(msgspec.structs.replace(spec, impl=impl), bowl), bowl, 20)
+        ends.append([parameter.detach() for parameter in bowl.parameters()])
+    for end in ends[1:]:
+        torch.testing.assert_close(ends[0], end, rtol=1e-5, atol=1e-6)
+
+
+# Plain descent can't tell the two apart.
+@pytest.mark.parametrize("name", [name for name in list_members("optimizer") if name not in {*GIVEN, "sgd"}])
+def test_weight_decay_is_of_the_kind_its_yaml_names(name: str) -> None:
+    # Without a gradient, a decoupled decay takes lr * weight_decay off a weight; L2 goes through the rest.
+    spec = compose_optimizer(name, "optimizer.lr=0.02", "optimizer.weight_decay=0.5")
+    bowl = Bowl()
+    start = bowl.vector.detach().clone()
+    optimizer = build.build_optimizer(spec, bowl)
+    for parameter in bowl.parameters():
+        parameter.grad = torch.zeros_like(parameter)
+    for _ in range(3):
+        optimizer.step()
+    kept = bowl.vector.detach() / start
+    is_decoupled = torch.allclose(kept, torch.full_like(kept, (1 - 0.02 * 0.5) ** 3), rtol=1e-6, atol=0)
+    assert is_decoupled == (spec.weight_decay_kind == "decoupled")

@@ -6,12 +6,30 @@ import itertools
 import math
 
 import pytest
+import yaml
 
+from bench import build
+from bench.configuration import config_folder
+from bench.errors import Unsupported
 from bench.result import SETTLED
+from bench.spec import Run
 from bench.train import train
 from tests.composing import compose_run, compose_study
 from tests.contract.members import list_members
 from tests.records import MACHINE
+
+TUNED = ("sgd", "momentum", "adam", "adamw")
+
+
+def list_suite(name: str) -> list[str]:
+    suite = yaml.safe_load((config_folder() / "suite" / f"{name}.yaml").read_text())
+    return [str(workload) for workload in suite["workloads"]]
+
+
+# What a laptop trains; test_large_workloads.py holds the others to their contract.
+LIGHT = sorted({*list_suite("full"), "tutorial_decay", "tutorial_dropout"})
+# Of those, the ones whose whole run takes some seconds at most.
+QUICK = [name for name in LIGHT if not name.startswith(("kjv", "fmnist", "digits_denoiser"))]
 
 
 @pytest.mark.parametrize("name", list_members("workload"))
@@ -19,19 +37,29 @@ def test_it_is_named_frozen_and_knows_the_optimizers(name: str) -> None:
     study = compose_study(workload=name)
     assert study.workload.name == name and not study.is_workload_modified
     assert study.budget.steps == study.workload.steps
-    assert study.data.sha256 is not None
-    built_in = set(list_members("optimizer")) - {"custom"}
-    assert built_in <= set(study.workload.lr)
+    assert set(TUNED) <= set(study.workload.lr)
+    if name in LIGHT:
+        assert study.data.sha256 is not None
+        assert set(TUNED) <= set(study.workload.reference)
 
 
-@pytest.mark.parametrize("name", list_members("workload"))
+@pytest.mark.parametrize("name", LIGHT)
 def test_it_trains(name: str) -> None:
-    run = compose_run("budget.steps=60", "budget.evaluations=2", "schedule=constant", workload=name)
+    run = compose_run("budget.steps=30", "budget.evaluations=1", "schedule=constant", workload=name)
+    require_data(run)
     result, files = train(run, MACHINE)
     assert result.status == "finished", result.detail
     first, last = result.curve.val_loss[0], result.curve.val_loss[-1]
     assert first is not None and last is not None and last < first
     assert all(content for content in files.values())
+
+
+@pytest.mark.parametrize("suite", ["quick", "default", "full"])
+def test_a_suite_is_workloads_that_exist_each_once(suite: str) -> None:
+    workloads = list_suite(suite)
+    assert set(workloads) <= set(list_members("workload"))
+    assert len(set(workloads)) == len(workloads)
+    assert set(workloads) <= set(LIGHT)
 
 
 @pytest.mark.parametrize("name", list_members("schedule"))
@@ -55,12 +83,24 @@ def test_every_experiment_composes(name: str) -> None:
     assert study.optimizer.lr != "auto"
 
 
-@pytest.mark.parametrize("name", list_members("workload"))
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=() if name in QUICK else (pytest.mark.slow,)) for name in LIGHT]
+)
 def test_its_frozen_reference_is_what_it_gives(name: str) -> None:
     reference = compose_study(workload=name).workload.reference["adamw"]
-    result, _ = train(compose_run("optimizer=adamw", workload=name), MACHINE)
+    run = compose_run("optimizer=adamw", workload=name)
+    require_data(run)
+    result, _ = train(run, MACHINE)
     assert result.val_loss is not None
     assert abs(result.val_loss - reference["val_loss"]) < 4 * reference["sd"]
+
+
+def require_data(run: Run) -> None:
+    """Skip, with the line that says what to install, where a package or file is not there."""
+    try:
+        build.load_data(run.data, "cpu")
+    except Unsupported as error:
+        pytest.skip(str(error))
 
 
 def test_the_default_workload_tells_optimizers_apart() -> None:

@@ -55,7 +55,7 @@ def rows_of(data: Arrays, seed: int, step: int, batch_size: int) -> list[int]:
 def test_it_says_what_a_model_must_fit() -> None:
     assert make_regression().input_shape == (1,)
     data = make_classification()
-    assert (data.input_shape, data.num_train_items, data.num_val_items) == ((1, 2, 2), 6, 4)
+    assert (data.input_shape, data.num_train_rows, data.num_val_rows) == ((1, 2, 2), 6, 4)
 
 
 @given(num=st.integers(2, 40), batch_size=st.integers(1, 39), seed=st.integers(0, 2**40))

@@ -61,7 +61,7 @@ def test_seeds_give_other_data_of_the_same_source() -> None:
 def test_the_table_is_used_to_its_end_and_not_beyond() -> None:
     num_features, num_val = 3, 1
     num_train = (TABLE_SIZE - num_features) // (num_features + 1) - num_val
-    assert make(num_features, num_train, num_val).num_train_items == num_train
+    assert make(num_features, num_train, num_val).num_train_rows == num_train
     with pytest.raises(DataError, match=rf"^data\.num_train: wants at most {num_train} with 3 features"):
         make(num_features, num_train + 1, num_val)
 

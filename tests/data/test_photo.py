@@ -38,8 +38,8 @@ def decode(png: bytes) -> np.ndarray:
 
 def test_each_pixel_is_on_one_side(photo: Photo) -> None:
     num_pixels = math.ceil(427 / 8) * math.ceil(640 / 8)
-    assert photo.num_train_items + photo.num_val_items == num_pixels
-    assert photo.num_val_items == round(0.1 * num_pixels)
+    assert photo.num_train_rows + photo.num_val_rows == num_pixels
+    assert photo.num_val_rows == round(0.1 * num_pixels)
     # A pixel's features are its own: none is on both sides.
     places = torch.cat([photo.train_inputs, photo.val_inputs])
     assert len(torch.unique(places, dim=0)) == num_pixels

@@ -17,7 +17,10 @@ VAGUE_NAMES = {"utils", "util", "helpers", "helper", "common", "misc", "manager"
 UNSAFE_MODULES = {"pickle", "cPickle", "_pickle", "cloudpickle", "dill", "shelve", "marshal", "joblib"}
 UNSAFE_CALLS = {"eval", "exec", "__import__", "os.system", "os.popen", "yaml.load", "yaml.unsafe_load"}
 UNSAFE_CALLS |= {"yaml.full_load", "torch.hub.load", "pd.read_pickle", "pandas.read_pickle"}
+UNSAFE_CALLS |= {"pickle.load", "pickle.loads"}
 UNSAFE_KEYWORDS = {("shell", True), ("weights_only", False), ("allow_pickle", True)}
+# CIFAR is published as pickles; its reader builds arrays and refuses every other name.
+ALLOWED = {Path("bench/data/cifar.py"): {"imports pickle"}}
 
 
 @pytest.fixture(scope="module")
@@ -51,8 +54,8 @@ def test_a_name_says_what_is_inside(sources: dict[Path, str]) -> None:
 
 def test_reading_never_executes(trees: dict[Path, ast.Module]) -> None:
     ours = {path: tree for path, tree in trees.items() if path.parts[0] == "bench"}
-    breaches = [f"{path}: {danger}" for path, tree in ours.items() for danger in _find_dangers(tree)]
-    assert breaches == []
+    breaches = {path: faults for path, tree in ours.items() if (faults := set(_find_dangers(tree)))}
+    assert breaches == ALLOWED
 
 
 def test_the_loop_knows_no_optimizer_by_name(files: list[Path], trees: dict[Path, ast.Module]) -> None:
@@ -102,7 +105,7 @@ def _find_dangers(tree: ast.Module) -> Iterator[str]:
             case _:
                 continue
         if unsafe := modules & UNSAFE_MODULES:
-            yield f"line {node.lineno}: imports {', '.join(sorted(unsafe))}"
+            yield f"imports {', '.join(sorted(unsafe))}"
 
 
 def _words_of_code(tree: ast.Module) -> set[str]:

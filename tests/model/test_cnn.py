@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from torch import nn
 
 from bench.errors import Unsupported
-from bench.model.cnn import Cnn
 from bench.model.dropout import Dropout
+from tests.models import make_model
 
 
-def make(input_shape: tuple[int, ...] = (1, 8, 8), depth: int = 2, dropout: float = 0.0) -> Cnn:
-    return Cnn(input_shape, 10, depth=depth, width=4, activation="relu", dropout=dropout)
+def make(input_shape: tuple[int, ...] = (1, 8, 8), **changes: Any) -> nn.Module:
+    return make_model("cnn", input_shape, 10, **({"width": 4} | changes))
 
 
 @pytest.mark.parametrize("depth", [1, 2, 3, 4])
@@ -41,3 +43,27 @@ def test_dropout_follows_each_hidden_activation() -> None:
     kinds = [type(layer) for layer in make(dropout=0.5).layers]
     assert kinds.count(Dropout) == 3
     assert all(kinds[place - 1] is nn.ReLU for place, kind in enumerate(kinds) if kind is Dropout)
+
+
+@pytest.mark.parametrize(("size", "deepest"), [((8, 8), 3), ((7, 30), 2), ((2, 5), 1)])
+def test_the_last_halving_counts_too(size: tuple[int, int], deepest: int) -> None:
+    model = make((1, *size), depth=deepest, is_last_pooled=True)
+    assert model(torch.randn(2, 1, *size)).shape == (2, 10)
+    assert [type(layer) for layer in model.modules()].count(nn.MaxPool2d) == deepest
+    with pytest.raises(Unsupported, match=rf"^model\.depth: wants at most {deepest} "):
+        make((1, *size), depth=deepest + 1, is_last_pooled=True)
+
+
+def test_kernels_and_the_dense_layer_are_as_asked() -> None:
+    model = make(depth=3, kernel_size=5, first_kernel_size=1, dense_width=7)
+    kernels = [layer.kernel_size for layer in model.modules() if isinstance(layer, nn.Conv2d)]
+    assert kernels == [(1, 1), (5, 5), (5, 5)]
+    dense, head = (layer for layer in model.modules() if isinstance(layer, nn.Linear))
+    # Two halvings of 8 pixels: no kernel takes any away.
+    assert (dense.in_features, dense.out_features, head.in_features) == (16 * 2 * 2, 7, 7)
+
+
+@pytest.mark.parametrize("key", ["kernel_size", "first_kernel_size"])
+def test_an_even_kernel_would_move_the_image(key: str) -> None:
+    with pytest.raises(ValueError, match=f"^{key}: wants an odd number, got 4$"):
+        make(**{key: 4})

@@ -28,7 +28,8 @@ def keep(p: float = 0.5, seed: int = 0, step: int = 0, layer: int = 0, num: int 
 
 def make_model(p: float = 0.5) -> Mlp:
     torch.manual_seed(0)
-    return Mlp((6,), 2, depth=2, width=16, activation="relu", dropout=p)
+    arguments = {"activation": "relu", "dropout": p, "initialisation": "torch"}
+    return Mlp((6,), 2, depth=2, width=16, shrink=1.0, **arguments)
 
 
 def hash_in_whole_numbers(bits: int, is_last_shift_taken: bool) -> int:

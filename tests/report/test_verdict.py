@@ -24,9 +24,9 @@ WORDS = {
     "wild": "unstable (1/3 diverged), untuned",
     "partial": "no claim (1/3 oom), untuned",
     "broken": "missing (failed), untuned",
-    "exotic": "missing (unsupported), untuned",
+    "exotic": "not run",
     "short": "no claim (n=2), untuned",
-    "forgotten": "missing (not run), untuned",
+    "forgotten": "missing (not run yet), untuned",
 }
 
 

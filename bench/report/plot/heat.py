@@ -7,15 +7,14 @@ from collections.abc import Sequence
 from typing import Any
 
 import matplotlib as mpl
-import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.cm import ScalarMappable
-from matplotlib.colors import LogNorm, Normalize
+from matplotlib.colors import Normalize
 
 from bench.report.chapter import Figure
 from bench.report.escape import slug
-from bench.report.look import INK, finish, format_tick, name_label, new_drawing, set_log, set_log_x, styled
+from bench.report.look import INK, finish, format_tick, name_label, new_drawing, set_log_x, styled
+from bench.report.plot.grid import COLOURS, draw_bar, draw_grid, draw_star, make_norm
 from bench.report.plot.robustness import WARNING, find_loss_limits
 from bench.report.sweep import Arena, Cell
 from bench.report.tuning import DROPOUT, LR, WEIGHT_DECAY, Setting, list_settings
@@ -24,7 +23,6 @@ from bench.report.tuning import DROPOUT, LR, WEIGHT_DECAY, Setting, list_setting
 _PAIRS = ((LR, WEIGHT_DECAY), (DROPOUT, WEIGHT_DECAY), (LR, DROPOUT))
 _NAMES = {LR: "learning rate", WEIGHT_DECAY: "weight decay", DROPOUT: "dropout"}
 _MAX_COLUMNS = 4
-_BLANK = "#e4e7eb"
 # As close to a bound as this share of the range counts as at it.
 _BORDER = 0.1
 
@@ -36,7 +34,7 @@ def draw_heat(arena: Arena) -> Figure | None:
         return None
     cells = _list_cells(arena, pair)
     low, high, is_log = find_loss_limits(arena, cells)
-    norm = (LogNorm if is_log else Normalize)(low, high)
+    norm = make_norm(low, high, is_log=is_log)
     columns = min(_MAX_COLUMNS, len(cells))
     rows = -(-len(cells) // columns)
     with styled():
@@ -57,12 +55,7 @@ def draw_heat(arena: Arena) -> Figure | None:
             axes.set_xlabel(_NAMES[pair[0]] if index + columns >= len(cells) else "")
             axes.set_ylabel(_NAMES[pair[1]] if index % columns == 0 else "")
             axes.tick_params(labelsize=8)
-        bar = drawing.colorbar(ScalarMappable(norm=norm, cmap="cividis"), ax=panels, shrink=0.9, pad=0.02)
-        bar.set_label("search loss")
-        bar.ax.tick_params(labelsize=8)
-        bar.outline.set_visible(False)
-        if is_log:
-            set_log(bar.ax, low, high)
+        draw_bar(drawing, panels, norm, "search loss")
         what = f"{_NAMES[pair[0]]} and {_NAMES[pair[1]]}"
         return finish(
             drawing,
@@ -123,22 +116,10 @@ def _locate(cell: Cell, pair: tuple[str, str]) -> list[tuple[float, float, Setti
 
 def _draw_grid(axes: Axes, points: Any, norm: Normalize) -> None:
     xs, ys = sorted({x for x, *_ in points}), sorted({y for _, y, _ in points})
-    losses = np.full((len(ys), len(xs)), np.nan)
-    for x, y, setting in points:
-        column, row = xs.index(x), ys.index(y)
-        if setting.loss is None:
-            axes.add_patch(mpl.patches.Rectangle((column - 0.5, row - 0.5), 1, 1, color=_BLANK, zorder=1))
-            axes.text(column, row, "div", ha="center", va="center", fontsize=7, color=INK)
-        else:
-            losses[row, column] = setting.loss
-        if setting.is_chosen:
-            _draw_star(axes, column, row)
-    axes.imshow(
-        np.ma.masked_invalid(losses), origin="lower", aspect="auto", cmap="cividis", norm=norm, zorder=2
-    )
-    axes.set_xticks(range(len(xs)), [format_tick(x) for x in xs], rotation=45 if len(xs) > 5 else 0)
-    axes.set_yticks(range(len(ys)), [format_tick(y) for y in ys])
-    axes.grid(visible=False)
+    located = [((xs.index(x), ys.index(y)), setting) for x, y, setting in points]
+    losses = {field: "div" if setting.loss is None else setting.loss for field, setting in located}
+    chosen = next((field for field, setting in located if setting.is_chosen), None)
+    draw_grid(axes, losses, ([format_tick(x) for x in xs], [format_tick(y) for y in ys]), norm, chosen)
 
 
 def _draw_scatter(axes: Axes, cell: Cell, pair: tuple[str, str], points: Any, norm: Normalize) -> None:
@@ -148,12 +129,10 @@ def _draw_scatter(axes: Axes, cell: Cell, pair: tuple[str, str], points: Any, no
         if setting.loss is None:
             axes.text(x, y, "div", ha="center", va="center", fontsize=7, color=INK)
         if setting.is_chosen:
-            _draw_star(axes, x, y)
+            draw_star(axes, x, y)
     if known:
         x, y, losses = zip(*known, strict=True)
-        axes.scatter(
-            x, y, c=losses, cmap="cividis", norm=norm, s=52, edgecolors=INK, linewidths=0.4, zorder=3
-        )
+        axes.scatter(x, y, c=losses, cmap=COLOURS, norm=norm, s=52, edgecolors=INK, linewidths=0.4, zorder=3)
     axes.grid(visible=True, axis="both")
     axes.margins(0.12)
     if cell.search.space[pair[0]].log and min(x for x, _, _ in points) > 0:
@@ -162,20 +141,6 @@ def _draw_scatter(axes: Axes, cell: Cell, pair: tuple[str, str], points: Any, no
         axes.set_yscale("log")
         axes.yaxis.set_major_formatter(lambda value, _: format_tick(value))
         axes.yaxis.set_minor_formatter(mpl.ticker.NullFormatter())
-
-
-def _draw_star(axes: Axes, x: float, y: float) -> None:
-    axes.plot(
-        [x],
-        [y],
-        "*",
-        color="#ffffff",
-        markeredgecolor="#000000",
-        markersize=14,
-        markeredgewidth=1.0,
-        zorder=5,
-        clip_on=False,
-    )
 
 
 def _describe(cell: Cell, pair: tuple[str, str]) -> str:

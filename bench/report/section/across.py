@@ -11,28 +11,34 @@ from bench.report.chapter import Block, Text
 from bench.report.escape import slug
 from bench.report.look import assign_looks
 from bench.report.plot.profile import draw_profile
+from bench.report.suite import MANY_ARENAS, make_suite, tabulate_suite
 from bench.report.sweep import Sweep
 from bench.report.tables import Column, Table
+from bench.report.unbeaten import UNBEATEN, write_headline
 from bench.report.verdict import judge, scale_of
 
 TITLE = "Across arenas"
 
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
-    """Return a table and a profile for each reference that optimizers met in several arenas."""
-    if len(sweep.arenas) < 2:
+    """Return one row per arena, then a table and a profile for each reference met in several of them."""
+    arenas = [arena for arena in sweep.arenas if arena.obstacle is None]
+    if len(arenas) < 2:
         return "Fewer than two arenas: there is nothing to put together."
-    leagues = find_leagues(sweep.arenas)
+    leagues = find_leagues(arenas)
     if not leagues:
         return "No optimizer met the same reference in two arenas."
     looks = assign_looks(sweep)
-    num = sum(count_comparisons(judge(arena)) for arena in sweep.arenas)
-    blocks: list[Block] = []
+    num = sum(count_comparisons(judge(arena)) for arena in arenas)
+    headline = write_headline(arenas)
+    blocks: list[Block] = [Text(text=f"{headline}. {UNBEATEN}")] if headline else []
+    # The answer opens with this table where there are many.
+    blocks += [tabulate_suite(make_suite(arenas))] if len(arenas) <= MANY_ARENAS else []
     for league in leagues:
         blocks.append(_tabulate(league, num))
         profile = draw_profile(league, looks)
         blocks.append(Text(text=profile) if isinstance(profile, str) else profile)
-    apart = [arena for arena in sweep.arenas if not any(arena in league.arenas for league in leagues)]
+    apart = [arena for arena in arenas if not any(arena in league.arenas for league in leagues)]
     if apart:
         names = "; ".join(f"{arena.name} (reference {arena.reference.label})" for arena in apart)
         blocks.append(Text(text=f"Left out, for want of another arena with the same reference: {names}."))
@@ -106,7 +112,8 @@ def _explain(league: League, num_comparisons: int) -> str:
     """Return what the numbers of a table mean, and where they say less than they seem to."""
     parts = [
         f"The mean speaks of these {len(league.arenas)} arenas only, each with the same weight, and of no "
-        "other model, size or run length; its interval (Welch-Satterthwaite t) takes them as independent.",
+        "other model, size or run length; it is geometric, of the ratios of the losses, and its interval "
+        "(Welch-Satterthwaite t) takes the arenas as independent.",
         "P: the chance that a seed ends lower than the reference on the same seed; a diverged seed is above "
         f"all others. Smallest p: adjusted over all {num_comparisons} comparisons on this page "
         "(Benjamini-Hochberg), no claim left out; lower or higher loss than the reference.",

@@ -6,8 +6,13 @@ from collections.abc import Sequence
 
 from bench.report.across import count_comparisons
 from bench.report.chapter import Block, Note, Notes, Text
+from bench.report.concern import find_not_run
 from bench.report.effort import describe_effort
+from bench.report.finding import say_factors
+from bench.report.power import describe_floor, find_floor
+from bench.report.suite import MANY_ARENAS, make_suite, tabulate_suite
 from bench.report.sweep import Arena, Sweep
+from bench.report.unbeaten import UNBEATEN, write_headline
 from bench.report.verdict import ALPHA, Judgement, format_range, judge, scale_of
 from bench.stats import expect_false_arenas
 
@@ -28,30 +33,48 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
                 "verdicts may change."
             )
         )
-    tested: list[int] = []
-    for arena in sweep.arenas:
-        judgements = judge(arena)
-        tested.append(count_comparisons(judgements))
-        others = [each for each in judgements if not each.is_reference]
-        sentences = [Note(text=_say(arena, each)) for each in others[:_MAX_SENTENCES]]
-        if len(others) > _MAX_SENTENCES:
-            sentences.append(Note(text=f"{len(others) - _MAX_SENTENCES} more are in the results table."))
-        if not others:
-            sentences.append(
-                Note(text=f"On {arena.name}, {arena.reference.label} ran alone: nothing to compare.")
-            )
-        blocks.append(Notes(items=tuple(sentences)))
+    arenas = [arena for arena in sweep.arenas if arena.obstacle is None]
+    tested = [count_comparisons(judge(arena)) for arena in arenas]
+    headline = write_headline(arenas)
+    said = say_factors(sweep) if all(len(arena.cells) == 1 for arena in arenas) else ()
+    if said:
+        # One optimizer under several settings: what they buy is the answer.
+        blocks.append(Notes(items=tuple(Note(text=each) for each in said[:_MAX_SENTENCES])))
+    elif len(arenas) > MANY_ARENAS:
+        blocks += [Text(text=f"{headline}. {UNBEATEN}")] if headline else []
+        blocks.append(tabulate_suite(make_suite(arenas)))
+    else:
+        blocks += [Notes(items=_list_sentences(arena)) for arena in arenas]
+    if not_run := find_not_run(sweep):
+        blocks.append(Notes(items=tuple(Note(text=each.text) for each in not_run)))
     if sum(tested):
         blocks.append(Text(text=_warn_of_chance(tested)))
     basis = (
         "All settings are the declared ones, none was searched for: every verdict is of untuned optimizers."
     )
-    effort = describe_effort(sweep.arenas)
+    effort = describe_effort(arenas)
     if effort is not None:
         blocks.append(Text(text=f"Each optimizer at its own best setting: {effort}, then fresh seeds."))
-    if not all(arena.is_searched for arena in sweep.arenas):
+    if not all(arena.is_searched for arena in arenas):
         blocks.append(Text(text=basis))
     return blocks
+
+
+def _list_sentences(arena: Arena) -> tuple[Note, ...]:
+    """Return a sentence for each comparison of an arena, and what its seeds can tell at all."""
+    judgements = judge(arena)
+    others = [each for each in judgements if not each.is_reference and each.cell.obstacle is None]
+    sentences = [Note(text=_say(arena, each)) for each in others[:_MAX_SENTENCES]]
+    if len(others) > _MAX_SENTENCES:
+        sentences.append(Note(text=f"{len(others) - _MAX_SENTENCES} more are in the results table."))
+    if not others:
+        sentences.append(
+            Note(text=f"On {arena.name}, {arena.reference.label} ran alone: nothing to compare.")
+        )
+    floor = find_floor(arena)
+    if floor is not None:
+        sentences.append(Note(text=f"{describe_floor(floor, is_open=False)}."))
+    return tuple(sentences)
 
 
 def _warn_of_chance(tested: Sequence[int]) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import pandas as pd
 
-from bench.report.chapter import Block, Heading
+from bench.report.alone import ALONE, split_alone
+from bench.report.chapter import Block, Figure, Heading
 from bench.report.escape import slug
-from bench.report.plot.memory import MIB, draw_memory, split_memory
+from bench.report.plot.memory import MIB, draw_memory, draw_memory_alone, split_memory
 from bench.report.sweep import Arena, Cell, Sweep
 from bench.report.tables import Column, Table, scale_count
 from bench.result import Cost
@@ -23,71 +25,113 @@ _PEAKS = {
     "cuda_allocator": "CUDA's allocator",
     "cpu_allocator_events": "every allocation torch made on the CPU",
 }
+_CAVEAT = "A cheaper step is not a faster optimizer: that needs the loss it reaches beside it."
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Row:
+    arena: Arena
+    cell: Cell
+    cost: Cost
 
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
-    """Return one table and one figure per arena that was metered."""
+    """Return one table and one figure per arena that was metered.
+
+    Arenas in which one optimizer ran alone share both.
+    """
+    apart, alone = split_alone(sweep)
     blocks: list[Block] = []
-    for arena in sweep.arenas:
-        metered = [(cell, cell.cost) for cell in arena.cells if cell.cost is not None]
-        if not metered:
-            continue
-        blocks += [Heading(text=arena.name), _tabulate(arena, metered)]
-        figure = draw_memory(arena)
-        if figure is not None:
-            blocks.append(figure)
+    for arena in apart:
+        rows = _find_metered([arena])
+        if rows:
+            reference = arena.reference.cost
+            table = _tabulate(rows, reference.step_mean_s if reference is not None else None)
+            blocks += [Heading(text=arena.name), table, *_list_figure(draw_memory(arena))]
+    rows = _find_metered(alone)
+    if rows:
+        blocks += [Heading(text=ALONE), _tabulate_alone(rows), *_list_figure(draw_memory_alone(alone))]
     return blocks or "No step was metered in this sweep (meter=none, or nothing could be measured)."
 
 
-def _tabulate(arena: Arena, metered: Sequence[tuple[Cell, Cost]]) -> Table:
-    reference = arena.reference.cost
-    base = reference.step_mean_s if reference is not None else None
-    costs = [cost for _, cost in metered]
-    pieces = [split_memory(cell) or {} for cell, _ in metered]
-    rate_unit, rates = scale_count([cost.items_per_s for cost in costs], f"{arena.study.data.item}s/s")
+def _find_metered(arenas: Sequence[Arena]) -> list[_Row]:
+    return [
+        _Row(arena=arena, cell=cell, cost=cell.cost)
+        for arena in arenas
+        for cell in arena.cells
+        if cell.cost is not None
+    ]
 
-    def scaled(values: Sequence[float | None], factor: float) -> tuple[float | None, ...]:
-        return tuple(None if value is None else value * factor for value in values)
 
-    def mib(key: str) -> Column:
-        header = {
-            "params_bytes": "params",
-            "grads_bytes": "grads",
-            "state_bytes": "state",
-            "other_bytes": "act. + other",
-        }
-        return Column(
-            header=f"{header[key]} (MiB)",
-            cells=scaled([each.get(key) for each in pieces], 1 / MIB),
-            style="fixed",
-        )
+def _list_figure(figure: Figure | None) -> list[Block]:
+    return [] if figure is None else [figure]
 
+
+def _tabulate(rows: Sequence[_Row], base: float | None) -> Table:
+    """Return an arena's table, the times compared with a mean step time in seconds."""
+    arena = rows[0].arena
+    costs = [row.cost for row in rows]
     ratios = tuple(cost.step_mean_s / base if cost.step_mean_s and base else None for cost in costs)
+    times, rest = _list_measures(rows)
     return Table(
         name=f"cost_{slug(arena.name)}",
         title=f"{arena.name}: one step",
         columns=(
-            Column(header="optimizer", cells=tuple(cell.label for cell, _ in metered)),
-            Column(
-                header="step mean (ms) ↓",
-                cells=scaled([cost.step_mean_s for cost in costs], 1e3),
-                style="fixed",
-            ),
-            Column(header="p50 (ms)", cells=scaled([cost.step_p50_s for cost in costs], 1e3), style="fixed"),
-            Column(header="p99 (ms)", cells=scaled([cost.step_p99_s for cost in costs], 1e3), style="fixed"),
+            Column(header="optimizer", cells=tuple(row.cell.label for row in rows)),
+            *times,
             Column(header=f"time / {arena.reference.label}", cells=ratios, style="fixed"),
-            Column(header=f"{rate_unit} ↑", cells=tuple(rates), style="fixed"),
-            Column(
-                header="peak (MiB) ↓",
-                cells=scaled([cost.peak_bytes for cost in costs], 1 / MIB),
-                style="fixed",
-            ),
-            *(mib(key) for key in ("params_bytes", "grads_bytes", "state_bytes", "other_bytes")),
+            *rest,
         ),
-        data=_collect(arena, metered),
-        marked=tuple(index for index, (cell, _) in enumerate(metered) if cell is arena.reference),
-        note=_describe_method(costs),
+        data=_collect(rows),
+        marked=tuple(index for index, row in enumerate(rows) if row.cell is arena.reference),
+        note=f"{_describe_method(costs)} {_CAVEAT}",
     )
+
+
+def _tabulate_alone(rows: Sequence[_Row]) -> Table:
+    times, rest = _list_measures(rows)
+    return Table(
+        name="cost_alone",
+        title=f"{len(rows)} arenas with one optimizer each: one step",
+        columns=(
+            Column(header="arena", cells=tuple(row.arena.name for row in rows)),
+            Column(header="optimizer", cells=tuple(row.cell.label for row in rows)),
+            *times,
+            *rest,
+        ),
+        data=_collect(rows),
+        note=_describe_method([row.cost for row in rows]),
+    )
+
+
+def _list_measures(rows: Sequence[_Row]) -> tuple[list[Column], list[Column]]:
+    """Return the columns of step times, and those of throughput and memory."""
+    costs = [row.cost for row in rows]
+    pieces = [split_memory(row.cell) or {} for row in rows]
+    items = dict.fromkeys(row.arena.study.data.item for row in rows)
+    # Pixels beside images are items.
+    item = next(iter(items)) if len(items) == 1 else "item"
+    rate_unit, rates = scale_count([cost.items_per_s for cost in costs], f"{item}s/s")
+
+    def fixed(header: str, values: Sequence[float | None], factor: float = 1.0) -> Column:
+        cells = tuple(None if value is None else value * factor for value in values)
+        return Column(header=header, cells=cells, style="fixed")
+
+    def mib(header: str, key: str) -> Column:
+        return fixed(f"{header} (MiB)", [each.get(key) for each in pieces], 1 / MIB)
+
+    return [
+        fixed("step mean (ms) ↓", [cost.step_mean_s for cost in costs], 1e3),
+        fixed("p50 (ms)", [cost.step_p50_s for cost in costs], 1e3),
+        fixed("p99 (ms)", [cost.step_p99_s for cost in costs], 1e3),
+    ], [
+        fixed(f"{rate_unit} ↑", rates),
+        fixed("peak (MiB) ↓", [cost.peak_bytes for cost in costs], 1 / MIB),
+        mib("params", "params_bytes"),
+        mib("grads", "grads_bytes"),
+        mib("state", "state_bytes"),
+        mib("act. + other", "other_bytes"),
+    ]
 
 
 def _describe_method(costs: Sequence[Cost]) -> str:
@@ -100,12 +144,11 @@ def _describe_method(costs: Sequence[Cost]) -> str:
         else "",
         f"Clock: {'; '.join(clocks)}." if clocks else "",
         f"Peak memory: {'; '.join(peaks)}." if peaks else "",
-        "A cheaper step is not a faster optimizer: that needs the loss it reaches beside it.",
     ]
     return " ".join(part for part in parts if part)
 
 
-def _collect(arena: Arena, metered: Sequence[tuple[Cell, Cost]]) -> pd.DataFrame:
+def _collect(rows: Sequence[_Row]) -> pd.DataFrame:
     fields = (
         "status",
         "detail",
@@ -125,10 +168,10 @@ def _collect(arena: Arena, metered: Sequence[tuple[Cell, Cost]]) -> pd.DataFrame
     return pd.DataFrame(
         [
             {
-                "arena": arena.name,
-                "optimizer": cell.label,
-                **{field: getattr(cost, field) for field in fields},
+                "arena": row.arena.name,
+                "optimizer": row.cell.label,
+                **{field: getattr(row.cost, field) for field in fields},
             }
-            for cell, cost in metered
+            for row in rows
         ]
     )

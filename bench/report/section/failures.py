@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pandas as pd
 
-from bench.report.chapter import Block, Code, Note, Notes
+from bench.report.chapter import Block, Code, Note, Notes, Text
 from bench.report.sweep import Sweep
 from bench.report.tables import Column, Table
 
@@ -28,11 +28,13 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         }
         for arena in sweep.arenas
         for cell in arena.cells
+        if cell.obstacle is None
         for end in cell.ends
         if end.val_loss is None
     ]
+    not_run = _list_not_run(sweep)
     if not rows and not sweep.unreadable:
-        return "Every run finished."
+        return [Text(text="Every run finished that could."), *not_run] if not_run else "Every run finished."
     blocks: list[Block] = []
     if rows:
         columns = (
@@ -53,7 +55,27 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         blocks.append(Code(text=f"{sweep.manifest.command} retry={shlex.quote(','.join(retried))}"))
     if sweep.unreadable:
         blocks.append(Notes(items=tuple(Note(text=line) for line in sweep.unreadable)))
-    return blocks
+    return [*blocks, *not_run]
+
+
+def _list_not_run(sweep: Sweep) -> list[Block]:
+    """Return what could not run here at all: one row for each optimizer, or for a whole arena."""
+    rows = []
+    for arena in sweep.arenas:
+        labels = [cell.label for cell in arena.cells if cell.obstacle is not None]
+        if arena.obstacle is not None:
+            rows.append({"arena": arena.name, "optimizer": ", ".join(labels), "reason": arena.obstacle})
+            continue
+        rows += [
+            {"arena": arena.name, "optimizer": cell.label, "reason": cell.obstacle}
+            for cell in arena.cells
+            if cell.obstacle is not None
+        ]
+    if not rows:
+        return []
+    columns = tuple(Column(header=key, cells=tuple(row[key] for row in rows)) for key in rows[0])
+    note = "No failures: what can't exist here counts for and against nobody."
+    return [Table(name="not_run", title="Not run", columns=columns, data=pd.DataFrame(rows), note=note)]
 
 
 def _text(value: object) -> str | None:

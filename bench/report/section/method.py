@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.chapter import Block, Note, Notes
+from bench.report.power import find_floor
 from bench.report.sweep import Sweep
 from bench.report.verdict import ALPHA
-from bench.stats import FIRST_LOOK, MIN_PAIRS
+from bench.stats import FIRST_LOOK, MIN_PAIRS, POWER, TELLING_GAP
 
 TITLE = "How the numbers were made"
 
+_MAX_NAMES = 6
 _PARAGRAPHS = (
     "Arena. Optimizers are compared only inside an arena: same workload, data, model, budget, schedule, "
     "precision and device, always against one named reference. A result speaks of its arena, not of other "
@@ -42,6 +44,16 @@ _PARAGRAPHS = (
     "(Welch 1947; Satterthwaite 1946). Probability of improvement: after Agarwal et al. 2021, "
     "arXiv:2108.13264, paired by seed. Performance profile: after Dolan and More 2002, arXiv:cs/0102001, as "
     "a ratio to the reference.",
+    "Unbeaten. Every optimizer of an arena is compared with every other, p-values adjusted over all those "
+    "pairs (Holm 1979); one that none is better than is unbeaten, so that means within their noise share the "
+    "place (after Hsu 1984, Ann. Stat. 12). A diverged seed loses it. What could not run at all (no data, "
+    "shapes that do not fit) counts for and against nobody.",
+    f"What seeds can tell. The smallest true gap that a two-sided t test at 5 % sees with {100 * POWER:g} % "
+    "power (noncentral t: Johnson and Welch 1940, Biometrika 31; Cohen 1988). Beside the verdicts it "
+    "comes from the seed sds frozen with the workload, and is what seeds tell even unpaired: pairing makes "
+    "it smaller, what a search adds makes it larger. d is the gap between adam and sgd in pooled sds; below "
+    f"{TELLING_GAP:g} the workload is a negative control. Where runs of an unmodified workload lie outside "
+    "the prediction interval (Hahn 1970, J. Qual. Technol. 2) of its frozen values, a warning says so.",
     "Untuned. Without a search every optimizer runs at its declared settings; tuning alone can turn a "
     "ranking round (Choi et al. 2019, arXiv:1910.05446; Wen et al. 2025, arXiv:2509.02046), so every "
     "verdict says so.",
@@ -66,5 +78,23 @@ _PARAGRAPHS = (
 
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
-    """Return the paragraphs; they hold for every sweep."""
-    return [Notes(items=tuple(Note(text=paragraph) for paragraph in _PARAGRAPHS))]
+    """Return the paragraphs, which hold for every sweep, and what is not known of this one's workloads."""
+    notes = [Note(text=paragraph) for paragraph in _PARAGRAPHS]
+    arenas = [arena for arena in sweep.arenas if arena.obstacle is None and find_floor(arena) is None]
+    studies = [arena.study for arena in arenas]
+    unmeasured = [study.workload.name for study in studies if not study.workload.reference]
+    changed = [arena.name for arena in arenas if arena.study.workload.reference]
+    if unmeasured:
+        names = ",".join(dict.fromkeys(unmeasured))
+        text = "Not measured: what the seeds of these workloads can tell. This measures it:"
+        command = f"python -m bench{' -m' * (',' in names)} do=noise workload={names}"
+        notes.append(Note(text=text, command=command))
+    if changed:
+        names = ", ".join(changed[:_MAX_NAMES]) + " and others" * (len(changed) > _MAX_NAMES)
+        notes.append(
+            Note(
+                text=f"Not known: what the seeds of {names} can tell, since frozen values hold for "
+                "the unmodified workload at its full length only."
+            )
+        )
+    return [Notes(items=tuple(notes))]

@@ -5,34 +5,65 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import msgspec
 import pandas as pd
 
-from bench.report.chapter import Block, Heading, Text
+from bench.report.alone import ALONE, name_some, split_alone
+from bench.report.chapter import Block, Heading, Note, Notes, Text
 from bench.report.effort import describe_effort
-from bench.report.escape import slug
-from bench.report.group import flatten
+from bench.report.settings import tabulate_optimizers, tabulate_pooled, tabulate_settings
 from bench.report.sweep import Arena, Sweep
 from bench.report.tables import Column, Table
 
 TITLE = "What ran"
 _MAX_ROWS = 200
+# More arenas than this share their tables, and of what describes them more than this are not listed.
+_MANY_ARENAS, _MAX_TEXTS = 12, 12
 
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
-    """Return the settings of each arena, of each optimizer, and the list of runs."""
+    """Return the settings of each arena, of each optimizer, and the list of runs.
+
+    Arenas with a single cell share their tables, and so do all where there are many.
+    """
     if not sweep.arenas:
         return "This sweep holds no readable study."
+    apart, pooled = split_alone(sweep)
+    if len(apart) > _MANY_ARENAS:
+        apart, pooled = (), sweep.arenas
     blocks: list[Block] = []
-    for arena in sweep.arenas:
-        blocks += [
-            Heading(text=arena.name),
-            Text(text=_describe(arena)),
-            _tabulate_settings(arena),
-            _tabulate_cells(arena),
-        ]
+    for arena in apart:
+        blocks.append(Heading(text=arena.name))
+        if arena.obstacle is not None:
+            blocks.append(Text(text=f"{arena.name} {arena.obstacle}."))
+            continue
+        blocks += [Text(text=_describe(arena)), tabulate_settings(arena), tabulate_optimizers(arena)]
+    if pooled:
+        is_alone = all(len(arena.cells) == 1 for arena in pooled)
+        blocks += [Heading(text=ALONE if is_alone else f"{len(pooled)} arenas"), *_show_pooled(pooled)]
     blocks += [Heading(text="All runs"), _tabulate_runs(sweep)]
     return blocks
+
+
+def _show_pooled(arenas: Sequence[Arena]) -> list[Block]:
+    there = [arena for arena in arenas if arena.obstacle is None]
+    names: dict[str, list[str]] = {}
+    for arena in there:
+        names.setdefault(_describe(arena), []).append(arena.name)
+    blocks: list[Block] = []
+    if len(names) == 1:
+        blocks.append(Text(text=f"All of them: {next(iter(names))}"))
+    elif names:
+        lines = [f"{name_some(each)}: {text}" for text, each in names.items()]
+        rest = len(lines) - _MAX_TEXTS
+        lines[_MAX_TEXTS:] = [f"{rest} more, which the tables tell apart."] if rest > 0 else []
+        blocks.append(Notes(items=tuple(Note(text=line) for line in lines)))
+    if there:
+        blocks += tabulate_pooled(there)
+    reasons: dict[str, list[str]] = {}
+    for arena in arenas:
+        if arena.obstacle is not None:
+            reasons.setdefault(arena.obstacle, []).append(arena.name)
+    return [*blocks, *(Text(text=f"{name_some(each)} {reason}.") for reason, each in reasons.items())]
 
 
 def _describe(arena: Arena) -> str:
@@ -42,7 +73,7 @@ def _describe(arena: Arena) -> str:
     warmup = f"{100 * schedule.warmup:.3g} % linear warm-up, then " if schedule.warmup else ""
     ending = "" if schedule.name == "constant" else f" to {schedule.floor:.3g} of the peak"
     # A cell whose search found no setting has none to run.
-    seeds = sorted({len(cell.ends) for cell in arena.cells if cell.ends}) or [0]
+    seeds = sorted({len(cell.ends) for cell in arena.cells if cell.ends and not cell.obstacle}) or [0]
     return (
         f"{study.model.name} on {data.name} {data.version} (licence {data.licence}, {digest}), "
         f"{budget.steps} steps of {budget.batch_size} {data.item}s (budget {budget.name}), "
@@ -76,66 +107,12 @@ def _describe_search(arena: Arena) -> str:
     )
 
 
-def _tabulate_settings(arena: Arena) -> Table:
-    keys, values = tuple(arena.settings), tuple(arena.settings.values())
-    return Table(
-        name=f"settings_{slug(arena.name)}",
-        title="Settings shared by all optimizers of the arena",
-        columns=(Column(header="key", cells=keys), Column(header="value", cells=values)),
-        data=pd.DataFrame({"key": keys, "value": values}),
-        is_folded=True,
-    )
-
-
-def _tabulate_cells(arena: Arena) -> Table:
-    rows = []
-    for cell in arena.cells:
-        optimizer = cell.optimizer
-        args = flatten({"args": msgspec.to_builtins(optimizer.args)})
-        search = optimizer.search.lr
-        rows.append(
-            {
-                "optimizer": cell.label,
-                "target": optimizer.target,
-                "lr": cell.lr,
-                "lr_asked": str(cell.study.optimizer.lr),
-                "weight_decay": optimizer.weight_decay,
-                "weight_decay_kind": optimizer.weight_decay_kind or "unknown",
-                "impl": optimizer.impl or "the class decides",
-                "arguments": ", ".join(f"{key.removeprefix('args.')}={value}" for key, value in args.items()),
-                "lr_declared": f"{search.default:g} ({search.low:g} to {search.high:g}; {search.source})",
-            }
-        )
-    data = pd.DataFrame(rows)
-
-    def column(header: str, key: str, *, is_number: bool = False) -> Column:
-        return Column(
-            header=header, cells=tuple(row[key] for row in rows), style="general" if is_number else "text"
-        )
-
-    return Table(
-        name=f"optimizers_{slug(arena.name)}",
-        title="Settings of each optimizer",
-        columns=(
-            column("optimizer", "optimizer"),
-            column("class", "target"),
-            column("lr", "lr", is_number=True),
-            column("weight decay", "weight_decay", is_number=True),
-            column("its kind", "weight_decay_kind"),
-            column("implementation", "impl"),
-            column("arguments", "arguments"),
-            column("declared lr (range; source)", "lr_declared"),
-        ),
-        data=data,
-        is_folded=True,
-    )
-
-
 def _tabulate_runs(sweep: Sweep) -> Table:
     rows: list[dict[str, Any]] = []
     for arena in sweep.arenas:
         for cell in arena.cells:
-            for end in cell.ends:
+            # What can't exist here is said once, not once a seed.
+            for end in cell.ends if cell.obstacle is None else cell.ends[:1]:
                 result = end.result
                 rows.append(
                     {
@@ -161,7 +138,7 @@ def _tabulate_runs(sweep: Sweep) -> Table:
     rest = len(rows) - len(shown)
     return Table(
         name="runs",
-        title=f"{len(rows)} evaluation runs",
+        title=f"{len(sweep.ends)} evaluation runs",
         columns=(
             Column(header="arena", cells=tuple(row["arena"] for row in shown)),
             Column(header="optimizer", cells=tuple(row["optimizer"] for row in shown)),

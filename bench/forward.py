@@ -1,0 +1,74 @@
+"""How a batch goes through a model: tensors, tuples and dicts in, tensors or objects with a loss out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from torch import Tensor, nn
+
+from bench.data.dataset import DataSet, Inputs
+from bench.errors import Unsupported
+
+
+def forward(model: nn.Module, inputs: Inputs) -> Any:
+    """Return what a model gives: a tuple goes in by position, a dict by name."""
+    if isinstance(inputs, dict):
+        return model(**inputs)
+    if isinstance(inputs, tuple):
+        return model(*inputs)
+    return model(inputs)
+
+
+def sum_loss(data: DataSet, outputs: Any, targets: Tensor) -> Tensor:
+    """Return the loss summed over items.
+
+    A model that computes its own, the way Hugging Face's do when the batch holds labels, gives it as a mean
+    over items in `.loss`.
+
+    Args:
+        data: Whose loss it is, where the model has none.
+        outputs: A tensor, or an object or dict with `logits` and perhaps `loss`.
+        targets: Of the same rows.
+    """
+    own = _part(outputs, "loss")
+    if own is not None:
+        return own * data.count_items(targets)  # type: ignore[no-any-return]
+    return data.loss(read_outputs(outputs), targets)
+
+
+def read_outputs(outputs: Any) -> Tensor:
+    """Return the tensor of a model's outputs, whatever it comes in.
+
+    Raises:
+        Unsupported: There is none.
+    """
+    if isinstance(outputs, Tensor):
+        return outputs
+    logits = _part(outputs, "logits")
+    if not isinstance(logits, Tensor):
+        raise Unsupported(f"does not fit: the model gives a {type(outputs).__name__} without logits or loss")
+    return logits
+
+
+def list_tensors(inputs: Inputs) -> Iterator[Tensor]:
+    """Yield the tensors of one batch's inputs."""
+    if isinstance(inputs, Tensor):
+        yield inputs
+    else:
+        yield from inputs.values() if isinstance(inputs, dict) else inputs
+
+
+def split_rows(inputs: Inputs, num_parts: int) -> list[Inputs]:
+    """Return a batch's inputs cut into parts of nearly equal size, rows in order."""
+    if isinstance(inputs, Tensor):
+        return list(inputs.chunk(num_parts))
+    if isinstance(inputs, tuple):
+        return list(zip(*(tensor.chunk(num_parts) for tensor in inputs), strict=True))
+    names = list(inputs)
+    parts = zip(*(inputs[name].chunk(num_parts) for name in names), strict=True)
+    return [dict(zip(names, part, strict=True)) for part in parts]
+
+
+def _part(outputs: Any, name: str) -> Any:
+    return outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)
