@@ -61,6 +61,8 @@ class Search(Record, frozen=True, kw_only=True):
     widen_rounds: Annotated[int, Meta(ge=0)]
     # Points that a round of widening adds to each optimizer.
     widen_trials: Count
+    # Whether the best setting of the first pass runs on the evaluation seeds at once, for a first answer.
+    is_previewed: bool
     # An RDB URL that Optuna understands; null: a journal file in results/studies/.
     storage: str | None
     # Dotted key -> what to vary beside the optimizer's own: model.dropout, optimizer.weight_decay.

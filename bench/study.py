@@ -175,8 +175,9 @@ def _search(progress: _Progress, tuning: Tuning, *, is_alone: bool) -> Generator
     """First pass and a first answer from it; then wider ranges where needed, and more seeds for the best."""
     yield from _try_settings(progress, tuning)
     progress.chosen, progress.search = tuning.choose(progress.outcomes), tuning.record(is_final=False)
-    yield from _evaluate(progress, first_count(progress.spec), is_metered=progress.spec.meter.is_on)
-    yield Preview(progress.record())
+    if progress.spec.search.is_previewed:
+        yield from _evaluate(progress, first_count(progress.spec), is_metered=progress.spec.meter.is_on)
+        yield Preview(progress.record())
     while progress.spec.search.widen and not is_alone:
         vote = WidenVote(tuning.edge() is not None, tuning.num_widened)
         if not (yield vote):

@@ -120,6 +120,7 @@ def make_study(
             widen=True,
             widen_rounds=3,
             widen_trials=2,
+            is_previewed=True,
             storage=None,
             space={},
         ),

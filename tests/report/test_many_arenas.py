@@ -211,6 +211,13 @@ def test_of_many_original_pictures_a_few_are_shown_and_the_rest_named(tmp_path: 
     assert "Not shown, to keep the page small: task6, task7, task8." in text
 
 
+def test_pictures_stop_where_they_are_large(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "_MAX_BYTES", 1)
+    text = show(write_arenas(tmp_path, [{"adamw": REFERENCE}] * 3), pictures)
+    assert list_stems(tmp_path / "results" / "adam-adamw-1f0c9a", "figures") == {"pictures_task0"}
+    assert "to keep the page small: task1, task2." in text
+
+
 def publish_picture(root: Path, study: Study, image: np.ndarray[Any, Any], loss: float) -> None:
     path = root / "image.png"
     root.mkdir(parents=True, exist_ok=True)

@@ -43,6 +43,7 @@ def make_search(sampler: str = "grid", **changes: Any) -> Search:
         "widen": True,
         "widen_rounds": 3,
         "widen_trials": 2,
+        "is_previewed": True,
         "storage": None,
         "space": {},
     }
