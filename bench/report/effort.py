@@ -26,14 +26,18 @@ def describe_effort(arenas: Iterable[Arena]) -> str | None:
 
     As `9 lr settings each (equal), 1-3 search seeds, best 3 confirmed`.
     """
-    cells = [cell for arena in arenas for cell in arena.cells if cell.search is not None]
+    by_arena = [[cell for cell in arena.cells if cell.search is not None] for arena in arenas]
+    cells = [cell for each in by_arena for cell in each]
     if not cells:
         return None
     counts = sorted({len(list_settings(cell)) for cell in cells})
     names = {key.split(".", 1)[-1] for cell in cells if cell.search for key in cell.search.space}
     what = " x ".join(sorted(names, key=lambda name: (name != "lr", name))) if len(names) < 3 else "full"
     equal = f"{counts[0]} {what} settings each (equal)"
-    unequal = f"{counts[0]}-{counts[-1]} {what} settings (UNEQUAL)"
+    # Ranges widen arena by arena, and optimizers are compared in one arena only.
+    is_fair = all(len({len(list_settings(cell)) for cell in each}) == 1 for each in by_arena)
+    fairness = "equal in each arena" if is_fair else "UNEQUAL"
+    unequal = f"{counts[0]}-{counts[-1]} {what} settings ({fairness})"
     trials = [setting for cell in cells for setting in list_settings(cell)]
     seeds = sorted({len(setting.losses) for setting in trials if setting.losses})
     spread = "-".join(map(str, dict.fromkeys((seeds[0], seeds[-1])))) if seeds else "no"
