@@ -25,7 +25,8 @@ SMALL: dict[str, dict[str, Any]] = {
     "lstm": {"width": 16, "embedding_width": 8},
     "autoencoder": {"width": 16, "bottleneck": 4},
     "denoiser": {"width": 16, "time_width": 8},
-    "point": {},
+    # As its preset has it, every seed starts at the same place.
+    "point": {"start_sd": 1.0},
 }
 
 
