@@ -1,4 +1,4 @@
-"""The one way to check a change: `nox` runs lint, types, smoke and tests; `nox -l` lists the rest."""
+"""The one way to check a change: `nox` runs lint, types, smoke, readme and tests; `nox -l` lists the rest."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 # The tests come last, so that their closing line is the last word.
-nox.options.sessions = ["lint", "types", "smoke", "tests"]
+nox.options.sessions = ["lint", "types", "smoke", "readme", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 # Not uv: it does not read pip's own configuration, where a machine says which build of torch it wants.
@@ -85,11 +85,11 @@ def postgres(session: nox.Session) -> None:
     session.run("pytest", "tests/postgres", "-m", "postgres", *session.posargs)
 
 
-@nox.session(default=False)
+@nox.session
 def readme(session: nox.Session) -> None:
     """Hold README.md against the disk and run its commands."""
     session.install(*TRIED, "-e", ".[dev]")
-    session.run("pytest", "tests/house/test_readme.py", *session.posargs)
+    session.run("pytest", "tests/house/test_readme.py", "-m", "slow or not slow", *session.posargs)
 
 
 def _sweep(session: nox.Session, command: list[str], results: Path, *more: str) -> None:

@@ -81,6 +81,8 @@ def _compose_all(config: DictConfig) -> None:
 
 
 def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> int:
+    # What is slow to decode is kept beside the results, wherever those go.
+    os.environ.setdefault("BENCH_CACHE", str(Path(studies[0].place.results) / ".cache"))
     if studies[0].do == "check":
         # Imported here: it needs torch, which an answer from the store does without.
         from bench.check import describe_data

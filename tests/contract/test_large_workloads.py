@@ -51,6 +51,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         (folder / "fineweb10B" / f"{name}.bin").write_bytes(header + tokens.tobytes())
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(folder))
+        patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
         yield
 
 

@@ -123,7 +123,7 @@ DAMAGED: list[tuple[str, Callable[[Path], object], str]] = [
     ),
     (
         "train_images",
-        overwrite("train_images", gzip.compress(idx_bytes(IMAGES))),
+        overwrite("train_images", gzip.compress(idx_bytes(IMAGES), mtime=0)),
         "wants an IDX file, which starts with two zero bytes, got 0x1f8b",
     ),
     (
@@ -177,7 +177,7 @@ def test_a_damaged_file_is_one_line_that_names_it(
 
 @pytest.mark.parametrize(
     ("name", "content"),
-    [("cut short", gzip.compress(idx_bytes(IMAGES))[:-9]), ("not packed", idx_bytes(IMAGES))],
+    [("cut short", gzip.compress(idx_bytes(IMAGES), mtime=0)[:-9]), ("not packed", idx_bytes(IMAGES))],
 )
 def test_a_damaged_packed_file_is_one_line_that_names_it(tmp_path: Path, name: str, content: bytes) -> None:
     write_idx_set(tmp_path, ".gz")

@@ -65,6 +65,7 @@ def test_every_part_is_listed(files: list[Path], tree: dict[Path, bool]) -> None
     assert unlisted == []
 
 
+@pytest.mark.slow
 def test_the_first_commands_run(root: Path, readme: str, tmp_path: Path) -> None:
     commands = _quick_start(readme)
     assert any(command[2] == "bench" for command in commands), "README.md: no `python -m bench` to show"
