@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from itertools import product
 
 from bench.report.sweep import Arena, Cell, Concern, Sweep
 from bench.schedule import lr_factors
@@ -44,17 +43,22 @@ def cumulative_decay(run: Run) -> float | None:
 
 
 def find_faint_decay(sweep: Sweep) -> Iterable[Concern]:
-    """Return a warning for every pair of sisters, coupled and decoupled, that decay too little to differ."""
+    """Return a warning for sisters, coupled and decoupled, that decay too little to differ: one a family."""
     found: dict[tuple[str, str], dict[str, Concern]] = {}
     for arena in sweep.arenas:
-        decoupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind == "decoupled"]
-        coupled = [cell for cell in arena.cells if cell.optimizer.weight_decay_kind in ("l2", "none")]
-        for cell, other in product(decoupled, coupled):
-            if _family(cell) != _family(other) or cell.obstacle or other.obstacle:
+        for family in dict.fromkeys(_family(cell) for cell in arena.cells):
+            cells = [cell for cell in arena.cells if _family(cell) == family and not cell.obstacle]
+            decoupled = [
+                cell for cell in cells if cell.optimizer.weight_decay_kind == "decoupled" and cell.ends
+            ]
+            coupled = [cell for cell in cells if cell.optimizer.weight_decay_kind in ("l2", "none")]
+            if not coupled or not decoupled:
                 continue
-            concern = _weigh_decay(arena, cell, other, sweep.manifest.command)
+            # Where weight decay is varied, the cell that decays most is the one to show a difference.
+            cell = max(decoupled, key=lambda cell: cumulative_decay(cell.ends[0].run) or 0.0)
+            concern = _weigh_decay(arena, cell, coupled[0], sweep.manifest.command)
             if concern is not None:
-                found.setdefault((other.label, cell.label), {})[arena.name] = concern
+                found.setdefault((coupled[0].label, cell.label), {})[arena.name] = concern
     for concerns in found.values():
         first = next(iter(concerns.values()))
         # Said once, however many arenas it holds for; of several remedies the first is given.
@@ -79,8 +83,6 @@ def _family(cell: Cell) -> str:
 
 
 def _weigh_decay(arena: Arena, cell: Cell, other: Cell, asked: str) -> Concern | None:
-    if not cell.ends:
-        return None
     run = cell.ends[0].run
     decay, total_lr = cumulative_decay(run), sum_lr(run)
     if decay is None or not total_lr or decay >= MIN_DECAY:

@@ -69,6 +69,16 @@ def test_strong_decay_and_strangers_are_not_warned_of(tmp_path: Path) -> None:
     assert not commands(write_sweep(tmp_path / "results", strangers, name="other"))  # type: ignore[arg-type]
 
 
+def test_where_weight_decay_is_varied_one_strong_cell_is_enough(tmp_path: Path) -> None:
+    weak, strong = pair(0.01), pair(5.0)[1:]
+    assert commands(write_sweep(tmp_path / "results", weak + strong)) == []  # type: ignore[arg-type]
+    # Of many faint ones, one is named: the one that decays most.
+    fainter = [(make_study("adamw", weight_decay=0.001), [0.01, 0.01, 0.01])]
+    folder = write_sweep(tmp_path / "results", weak + fainter, name="faint")  # type: ignore[arg-type]
+    (concern,) = [each for each in find_concerns(load(folder, None)) if "can hardly differ" in each.brief]
+    assert "adamw weight_decay=0.01" in concern.text
+
+
 def test_the_terminal_says_it_too(golden: Path) -> None:
     text = (golden / "summary.txt").read_text()
     assert "adam and adamw can hardly differ here" in text and "search=lr_wd" in text
