@@ -9,6 +9,7 @@ import re
 import shlex
 import sys
 import textwrap
+from collections.abc import Collection
 from pathlib import Path
 
 import hydra
@@ -90,6 +91,8 @@ def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> i
         for line in describe_data(studies):
             print(line)
         return 0
+    if studies[0].do == "predict":
+        return _predict(studies, typed)
     sweep = runner.Sweep(
         studies=tuple(studies),
         name=name_sweep(list_overrides(typed)),
@@ -107,6 +110,17 @@ def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> i
     return _exit_code(ended)
 
 
+def _predict(studies: list[Study], typed: list[str]) -> int:
+    """Say how much memory each cell needs; write it beside the other sweeps."""
+    from bench.predict import find_all
+    from bench.report.prediction import write_predictions
+
+    found = find_all(studies, shlex.join(["python", "-m", "bench", *typed]), _say)
+    folder = Path(studies[0].place.results) / name_sweep(list_overrides(typed))
+    print(write_predictions(folder, found), end="")
+    return _judge([row.status for row in found.rows])
+
+
 def _draw(folder: Path, study: Study) -> None:
     from bench.report.build import build
 
@@ -116,9 +130,13 @@ def _draw(folder: Path, study: Study) -> None:
 def _exit_code(ended: runner.Ended) -> int:
     if ended.is_interrupted:
         return 130
-    if not {"finished", "diverged"} & set(ended.statuses):
+    return _judge(ended.statuses)
+
+
+def _judge(statuses: Collection[str]) -> int:
+    if not {"finished", "diverged"} & set(statuses):
         return 1
-    return 3 if {"failed", "oom", "timeout", "killed"} & set(ended.statuses) else 0
+    return 3 if {"failed", "oom", "timeout", "killed"} & set(statuses) else 0
 
 
 def _explain(error: Exception) -> str:

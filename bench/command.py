@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +30,8 @@ def expand(words: Sequence[str]) -> list[str]:
     dimension of the search. A rule for parameters, `optimizer.groups.vectors.weight_decay=0`, is added; its
     pattern may be one of names, `optimizer.groups.layers.0.*.lr_scale=0.1`. `suite=quick` becomes the
     workloads that its YAML lists, as a multirun, and `do=noise` the settings that measuring noise takes; what
-    is said beside them stays as it is said.
+    is said beside them stays as it is said. `model=gpt model.preset=gpt2-124m` becomes `model=gpt2_124m`.
+    Under `do=predict` a batch size that is typed also holds where data is made up.
 
     Args:
         words: As typed, flags included.
@@ -39,9 +40,11 @@ def expand(words: Sequence[str]) -> list[str]:
         The words, flags and everything else untouched.
 
     Raises:
-        SpecError: There is no such suite.
+        SpecError: There is no such suite or preset.
     """
-    words = _expand_suite(words)
+    words = _expand_preset(_expand_suite(words))
+    if "do=predict" in words and any(word.startswith("budget.batch_size=") for word in words):
+        words = [*_unsaid(("predict.batch_size=${budget.batch_size}",), words), *words]
     if "do=noise" in words:
         words = [*_unsaid(_NOISE, words), *words]
     # Hydra's parser loses the overrides behind a flag that stands among them.
@@ -85,13 +88,49 @@ def _expand_suite(words: Sequence[str]) -> list[str]:
     return [*([] if {"-m", "--multirun"} & set(rest) else ["-m"]), *_unsaid(own, rest), *rest]
 
 
-def _read_suite(name: str, words: Sequence[str]) -> Any:
+def _expand_preset(words: Sequence[str]) -> list[str]:
+    """Return the words with `model.preset=A,B` written out as those members of the group `model`.
+
+    A preset is a YAML that builds on another, so `model=` beside it names the one it builds on, or nothing.
+    """
+    chosen = [word for word in words if word.startswith("model.preset=")]
+    if not chosen:
+        return list(words)
+    files = _find_files("model", words)
+    bases = [word.partition("=")[2] for word in words if word.startswith("model=")]
+    names = []
+    for typed in chosen[-1].partition("=")[2].split(","):
+        name = re.sub(r"[-.]", "_", typed.strip())
+        known = [stem for stem in files if not bases or _builds_on(files, stem, bases[-1])]
+        if name not in known:
+            hint = nearest(name, known) or f"; known: {', '.join(sorted(known)) or 'none'}"
+            of = f" of {bases[-1]}" if bases else ""
+            raise SpecError(f"model.preset={typed}: no such preset{of}{hint}")
+        names.append(name)
+    rest = [word for word in words if word not in chosen and not word.startswith("model=")]
+    return [*rest, f"model={','.join(names)}"]
+
+
+def _builds_on(files: Mapping[str, Path], stem: str, base: str) -> bool:
+    """Return whether a model's YAML lists another among its defaults, itself or through one that it lists."""
+    content = yaml.safe_load(files[stem].read_text()) if stem in files else None
+    listed = content.get("defaults", []) if isinstance(content, dict) else []
+    parents = [entry for entry in listed if isinstance(entry, str) and entry != "_self_"]
+    return base in parents or any(_builds_on(files, parent, base) for parent in parents)
+
+
+def _find_files(group: str, words: Sequence[str]) -> dict[str, Path]:
+    """Return the members of a group by name: ours, and over them those of folders that words name."""
     folders = [config_folder()]
     for place, word in enumerate(words):
         flag, _, value = word.partition("=")
         if flag in ("--config-dir", "-cd"):
             folders.insert(0, Path(value or "".join(words[place + 1 : place + 2])))
-    files = {path.stem: path for folder in reversed(folders) for path in (folder / "suite").glob("*.yaml")}
+    return {path.stem: path for folder in reversed(folders) for path in (folder / group).glob("*.yaml")}
+
+
+def _read_suite(name: str, words: Sequence[str]) -> Any:
+    files = _find_files("suite", words)
     if name not in files:
         known = sorted(files)
         hint = nearest(name, known) or f"; known: {', '.join(known)}"

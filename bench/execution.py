@@ -9,6 +9,7 @@ import msgspec
 
 from bench import machine as machines
 from bench.errors import SpecError, Unsupported
+from bench.resolve import name_precision
 from bench.result import Machine, Result, StudyRecord
 from bench.spec import Run, Study
 from bench.store import Store
@@ -26,7 +27,8 @@ class Underway:
             device = machines.resolve_device(spec.device)
         except Unsupported as error:
             raise SpecError(str(error)) from None
-        self.spec = spec = _name_data(spec)
+        precision = name_precision(spec.precision, device)
+        self.spec = spec = msgspec.structs.replace(_name_data(spec), precision=precision)
         self.store = store
         self.machine = machines.describe(device, spec.threads)
         self.outcomes: dict[str, Outcome] = {}
@@ -74,7 +76,7 @@ def _name_data(spec: Study) -> Study:
 
 
 def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
-    """Run every pending job and publish its outcome: trainings side by side, then meters one by one, here."""
+    """Run every pending job and publish its outcome: trainings side by side, then meters one by one."""
     pending = [(one, job) for one in batches for job in one.pending()]
     trainings = [(one, job) for one, job in pending if isinstance(job, Run)]
     meterings = [(one, job) for one, job in pending if not isinstance(job, Run)]
@@ -82,8 +84,10 @@ def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
     done: dict[str, Outcome] = {}
     if pending:
         # torch is imported here at the latest, and not at all when the store answers everything.
-        from bench.meter.step import measure
+        from bench.meter.process import measure_all, start_server
 
+        if meterings:
+            start_server()
         unique = list({job_id(job): (one, job) for one, job in trainings}.values())
         ended = workers.train([(job, one.machine) for one, job in unique])
         for count, (number, (result, files)) in enumerate(ended, start=1):
@@ -92,11 +96,10 @@ def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
             say(f"[{count:>3}/{len(unique)}] {_describe(one, job)}  {_ending(result)}")
         if meterings:
             say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
-        for one, metering in meterings:
-            key = job_id(metering)
-            if key not in done:
-                cost = measure(metering, one.machine)
-                done[key] = one.store.publish_cost(cost) if cost.status == "finished" else cost
+        cells = list({job_id(metering): (one, metering) for one, metering in meterings}.values())
+        costs = measure_all([(metering, one.machine) for one, metering in cells])
+        for (one, metering), cost in zip(cells, costs, strict=True):
+            done[job_id(metering)] = one.store.publish_cost(cost) if cost.status == "finished" else cost
     for one, answered in pending:
         one.outcomes[job_id(answered)] = done[job_id(answered)]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import DataSet, Inputs
@@ -21,7 +22,7 @@ def forward(model: nn.Module, inputs: Inputs) -> Any:
 
 
 def sum_loss(data: DataSet, outputs: Any, targets: Tensor) -> Tensor:
-    """Return the loss summed over items.
+    """Return the loss summed over items, in float32 where the outputs are in a shorter format.
 
     A model that computes its own, the way Hugging Face's do when the batch holds labels, gives it as a mean
     over items in `.loss`.
@@ -33,8 +34,8 @@ def sum_loss(data: DataSet, outputs: Any, targets: Tensor) -> Tensor:
     """
     own = _part(outputs, "loss")
     if own is not None:
-        return own * data.count_items(targets)  # type: ignore[no-any-return]
-    return data.loss(read_outputs(outputs), targets)
+        return widen(own) * data.count_items(targets)
+    return data.loss(widen(read_outputs(outputs)), targets)
 
 
 def read_outputs(outputs: Any) -> Tensor:
@@ -49,6 +50,11 @@ def read_outputs(outputs: Any) -> Tensor:
     if not isinstance(logits, Tensor):
         raise Unsupported(f"does not fit: the model gives a {type(outputs).__name__} without logits or loss")
     return logits
+
+
+def widen(outputs: Tensor) -> Tensor:
+    """Return outputs in float32 where they are in a 16-bit format, else as they are."""
+    return outputs.float() if outputs.dtype in (torch.bfloat16, torch.float16) else outputs
 
 
 def list_tensors(inputs: Inputs) -> Iterator[Tensor]:

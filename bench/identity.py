@@ -8,11 +8,13 @@ from typing import Any
 
 import msgspec
 
-from bench.kinds import SCHEMA
-from bench.spec import Metering, Run
+from bench.kinds import SCHEMA, Record
+from bench.spec import Compile, Metering, Recompute, Run
 
 # Raised when a change of ours moves the golden curves: every stored run then trains again.
 NUMERICS = 1
+# Raised when a change of ours moves what the meter measures: every cell is then metered again.
+METER = 3
 
 
 def run_id(run: Run) -> str:
@@ -36,7 +38,9 @@ def cell_id(run: Run) -> str:
 
 def cost_id(metering: Metering) -> str:
     """Return the id of a cost measurement: the cell and how it is metered."""
-    return _digest({"cell": cell_id(metering.run), "meter": msgspec.to_builtins(metering.meter)})
+    return _digest(
+        {"cell": cell_id(metering.run), "meter": msgspec.to_builtins(metering.meter), "version": METER}
+    )
 
 
 def _identity(run: Run) -> dict[str, Any]:
@@ -57,6 +61,8 @@ def _identity(run: Run) -> dict[str, Any]:
         },
         "schedule": msgspec.to_builtins(run.schedule),
         "precision": run.precision.name,
+        **({"recompute": recompute} if (recompute := _changed(run.recompute, Recompute())) else {}),
+        **({"compile": compiled} if (compiled := _changed(run.compile, Compile())) else {}),
         "budget": {
             "steps": run.budget.steps,
             "batch_size": run.budget.batch_size,
@@ -71,6 +77,12 @@ def _identity(run: Run) -> dict[str, Any]:
         "vary": sorted(run.vary),
         "sources": run.sources,
     }
+
+
+def _changed(record: Record, plain: Record) -> dict[str, Any]:
+    """Return the fields that differ in value; msgspec leaves out only those that are the very same object."""
+    fields = {name: getattr(record, name) for name in record.__struct_fields__}
+    return {name: value for name, value in fields.items() if value != getattr(plain, name)}
 
 
 def _without_root(args: dict[str, Any]) -> dict[str, Any]:

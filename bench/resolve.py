@@ -6,7 +6,7 @@ import msgspec
 
 from bench.errors import SpecError
 from bench.sources import digest_sources
-from bench.spec import Run, Study
+from bench.spec import Precision, Run, Study
 
 
 def resolve(spec: Study, seed: int, device: str) -> Run:
@@ -32,8 +32,10 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
         model=spec.model,
         optimizer=optimizer,
         schedule=spec.schedule,
-        precision=spec.precision,
+        precision=name_precision(spec.precision, device),
         budget=spec.budget,
+        recompute=spec.recompute,
+        compile=spec.compile,
         clip_norm=spec.clip_norm,
         ema=spec.ema,
         device=device,  # type: ignore[arg-type]
@@ -42,3 +44,10 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
         vary=spec.seeds.vary,
         sources=digest_sources([data.target, spec.model.target, optimizer.target]),
     )
+
+
+def name_precision(precision: Precision, device: str) -> Precision:
+    """Return the precision that is meant on a device: `auto` is bf16 on a GPU and fp32 on anything else."""
+    if precision.name != "auto":
+        return precision
+    return Precision(name="bf16" if device == "cuda" else "fp32")

@@ -4,6 +4,18 @@ from __future__ import annotations
 
 from typing import Literal
 
+from bench.cost import (
+    Arithmetic,
+    Breakdown,
+    Clock,
+    Clocks,
+    Compiling,
+    Formats,
+    Memory,
+    PeakSource,
+    Reference,
+    Update,
+)
 from bench.effort import Dimension
 from bench.kinds import Record
 from bench.spec import Run, Study
@@ -68,6 +80,10 @@ class Result(Record, frozen=True, kw_only=True):
     train_s: float
     eval_s: float
     engine: str
+    # Found after the first steps; None: it did not come so far.
+    formats: Formats | None = None
+    # Steps that the loss scaler skipped, as their gradients overflowed.
+    num_skipped_steps: int = 0
     machine: Machine
     # Names of files beside the result, such as a picture.
     artifacts: tuple[str, ...]
@@ -84,19 +100,40 @@ class Cost(Record, frozen=True, kw_only=True):
     status: Status
     detail: str | None
     num_steps: int
-    # Whole step: batch, forward, backward, optimizer.
+    # Whole step: batch, forward, backward, optimizer. The mean is over whole update periods.
     step_mean_s: float | None
     step_p50_s: float | None
     step_p99_s: float | None
+    # A quarter of the steps are shorter than the one, and longer than the other.
+    step_p25_s: float | None
+    step_p75_s: float | None
     items_per_s: float | None
-    clock: Literal["wall", "thread_cpu", "cuda_event"] | None
+    clock: Clock | None
+    # Steps after which the optimizer's work repeats: some do heavy work every k-th only.
+    period: int | None
     num_params: int | None
     params_bytes: int | None
     grads_bytes: int | None
     state_bytes: int | None
     # Peak during one steady step: parameters, gradients, state, activations and temporaries.
     peak_bytes: int | None
-    peak_source: Literal["cuda_allocator", "cpu_allocator_events"] | None
+    peak_source: PeakSource | None
+    # Allocated by cuBLAS for itself (part of the peak), and held by the allocator: CUDA only.
+    workspace_bytes: int | None
+    reserved_bytes: int | None
+    # Why a part of these is missing, one line each.
+    notes: tuple[str, ...]
+    # False where the device computes this precision by way of another: its times then say nothing of it.
+    is_fast: bool = True
+    reference: Reference | None
+    breakdown: Breakdown | None
+    update: Update | None
+    arithmetic: Arithmetic | None
+    # Counted under fake tensors.
+    predicted: Memory | None
+    compiling: Compiling | None
+    clocks: Clocks | None
+    formats: Formats | None
     machine: Machine
 
 

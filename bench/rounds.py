@@ -53,6 +53,7 @@ def count_seeds(votes: Sequence[tuple[Study, SeedsVote]], say: Callable[[str], N
 
 
 def _count(rivals: Sequence[tuple[Study, SeedsVote]], spec: Study, vote: SeedsVote) -> int:
+    rivals = _without_variants(rivals)
     # Namesakes (one optimizer at two weight decays) are told apart by their position.
     labels = [f"{other.optimizer.name} {index}" for index, (other, _) in enumerate(rivals)]
     wanted = spec.report.reference or DEFAULT_REFERENCE
@@ -69,8 +70,36 @@ def _count(rivals: Sequence[tuple[Study, SeedsVote]], spec: Study, vote: SeedsVo
     )
 
 
+def _without_variants(rivals: Sequence[tuple[Study, SeedsVote]]) -> list[tuple[Study, SeedsVote]]:
+    """Return one of each optimizer: how it is computed makes a cost, and no further comparison."""
+    kept: dict[bytes, tuple[Study, SeedsVote]] = {}
+    for spec, vote in sorted(rivals, key=lambda rival: _count_changes(rival[0])):
+        plain = msgspec.structs.replace(spec.optimizer, impl=None)
+        kept.setdefault(msgspec.json.encode(plain), (spec, vote))
+    return list(kept.values())
+
+
+def _count_changes(spec: Study) -> tuple[bool, bool, int]:
+    impls = ("fused", None, "foreach", "forloop")
+    return spec.recompute.name != "none", spec.compile.name != "none", impls.index(spec.optimizer.impl)
+
+
 def _arena(spec: Study) -> bytes:
-    """Return what studies must share to be compared."""
+    """Return what studies must share to be compared; where their trials are kept is not part of it."""
     return msgspec.json.encode(
-        (spec.workload, spec.data, spec.model, spec.budget, spec.precision, spec.device, spec.threads)
+        (
+            spec.workload,
+            spec.data,
+            spec.model,
+            spec.schedule,
+            spec.precision,
+            spec.budget,
+            msgspec.structs.replace(spec.search, storage=None),
+            spec.seeds.vary,
+            spec.horizon,
+            spec.clip_norm,
+            spec.ema,
+            spec.device,
+            spec.threads,
+        )
     )

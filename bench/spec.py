@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
+from bench.cost import Meter, Predict
 from bench.effort import OptimizerSearch, Search, Seeds
 from bench.kinds import Count, Fraction, Name, NonNegative, Positive, Record, Target, Vary
 
@@ -86,7 +87,23 @@ class Schedule(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Precision(Record, frozen=True, kw_only=True):
     """The number formats a run computes in."""
 
-    name: Literal["fp32"]
+    # auto: bf16 on a GPU, fp32 on anything else; a run holds the one that was meant.
+    name: Literal["auto", "fp32", "tf32", "bf16", "fp16", "bf16_pure"]
+
+
+class Recompute(Record, frozen=True, kw_only=True):
+    """Which activations are thrown away after forward, and computed again in backward."""
+
+    name: Literal["none", "block", "segments"] = "none"
+    # Parts that the stack of blocks is cut into; auto: the square root of its depth, rounded.
+    segments: Count | Literal["auto"] = "auto"
+
+
+class Compile(Record, frozen=True, kw_only=True):
+    """What torch.compile makes of a step, and whether CUDA graphs replay it."""
+
+    name: Literal["none", "model", "step"] = "none"
+    graphs: bool = False
 
 
 class Budget(Record, frozen=True, kw_only=True):
@@ -101,14 +118,6 @@ class Budget(Record, frozen=True, kw_only=True):
     accumulate: Count
     # Evaluations after the first step's start, evenly spread; the last is at the end.
     evaluations: Count
-
-
-class Meter(Record, frozen=True, kw_only=True):
-    """How a step's cost is measured."""
-
-    is_on: bool
-    warmup_steps: Count
-    steps: Annotated[int, Meta(ge=3)]
 
 
 class Engine(Record, frozen=True, kw_only=True):
@@ -137,7 +146,7 @@ class Place(Record, frozen=True, kw_only=True):
 class Study(Record, frozen=True, kw_only=True):
     """What one Hydra job asks for: one cell, over its seeds."""
 
-    do: Literal["compare", "plan", "check", "noise"]
+    do: Literal["compare", "plan", "check", "noise", "predict"]
     workload: Workload
     # True when data, model or budget differ from the workload's own: shown as `name*`.
     is_workload_modified: bool
@@ -155,6 +164,11 @@ class Study(Record, frozen=True, kw_only=True):
     seeds: Seeds
     # Share of the workload's steps; the budget here already holds it.
     horizon: Positive
+    recompute: Recompute = Recompute()
+    compile: Compile = Compile()
+    # What do=predict holds a peak against, in GiB; null: the device's own memory where it has a limit.
+    device_memory_gib: Positive | None = None
+    predict: Predict = Predict()
     clip_norm: Positive | None
     # Decay of the average of the weights that is evaluated; null: the weights themselves.
     ema: Fraction | None
@@ -173,6 +187,8 @@ class Run(Record, frozen=True, kw_only=True):
     schedule: Schedule
     precision: Precision
     budget: Budget
+    recompute: Recompute = Recompute()
+    compile: Compile = Compile()
     clip_norm: Positive | None
     ema: Fraction | None
     device: Literal["cpu", "cuda", "mps"]

@@ -6,6 +6,8 @@ from collections.abc import Generator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
+
 from bench.identity import cost_id, run_id
 from bench.kinds import SCHEMA
 from bench.resolve import resolve
@@ -166,9 +168,15 @@ def _evaluate(progress: _Progress, num: int, *, is_metered: bool) -> Generator[R
     ]
     jobs: list[Job] = [*progress.runs]
     if is_metered:
-        progress.metering = Metering(run=progress.runs[0], meter=progress.spec.meter)
+        progress.metering = Metering(run=_without_choice(progress.runs[0]), meter=progress.spec.meter)
         jobs.append(progress.metering)
     yield from _run_batch(progress, "evaluate", jobs)
+
+
+def _without_choice(run: Run) -> Run:
+    """Return a run at its optimizer's declared lr: a step costs the same at any."""
+    optimizer = msgspec.structs.replace(run.optimizer, lr=run.optimizer.search.lr.default)
+    return msgspec.structs.replace(run, optimizer=optimizer)
 
 
 def _search(progress: _Progress, tuning: Tuning, *, is_alone: bool) -> Generator[Request, Answer, None]:

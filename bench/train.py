@@ -11,13 +11,15 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench import build, precision
+from bench import build, compiling, precision, recompute
+from bench.cost import Formats
 from bench.data.dataset import DataSet
 from bench.engine.eager import Eager
 from bench.errors import Unsupported
-from bench.forward import forward, read_outputs
+from bench.forward import read_outputs, widen
 from bench.identity import run_id
 from bench.kinds import SCHEMA
+from bench.optimizer.faults import check_update
 from bench.result import Curve, Machine, Result, Status
 from bench.seeds import derive, seed_for
 from bench.spec import Run
@@ -61,14 +63,19 @@ def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, DataSet]:
     """Return a run's live parts, in the number formats and with the threads it asks for.
 
     Raises:
-        Unsupported: Model and data do not fit.
+        Unsupported: Model and data do not fit, or this machine can't do what is asked for.
         BuildError: A part refuses its arguments.
     """
+    precision.check(run.precision, run.device)
+    compiling.check(run)
     torch.set_num_threads(run.threads)
-    precision.apply(run.precision)
     data = build.load_data(run.data, run.device)
-    model = build.build_model(run, data)
+    model = precision.cast(build.build_model(run, data), run.precision)
+    precision.apply(run.precision, run.device, model)
+    recompute.apply(model, run.recompute, run.model.name)
+    compiling.begin(run)
     optimizer = build.build_optimizer(run.optimizer, model)
+    check_update(optimizer)
     # Our own layers draw from counters; a foreign nn.Dropout draws from this stream.
     torch.manual_seed(derive(seed_for(run.seed, run.vary, "dropout"), "foreign"))
     return model, optimizer, data
@@ -98,6 +105,8 @@ class _Progress:
         self.diverged_step: int | None = None
         self.num_params = 0
         self.num_train_items = 0
+        self.formats: Formats | None = None
+        self.num_skipped_steps = 0
 
     def follow(self) -> tuple[Status, str | None]:
         """Train to the last step, or to the first window that holds a non-finite loss."""
@@ -113,6 +122,8 @@ class _Progress:
             # The window's one synchronisation: the clock stops here, evaluation is not training time.
             window = torch.stack(losses).tolist()
             self.train_s += time.perf_counter() - start
+            self.formats = self.formats or engine.read_formats()
+            self.num_skipped_steps = engine.count_skipped()
             self.num_train_items += len(window) * engine.num_step_items
             for offset, loss in enumerate(window):
                 if not math.isfinite(loss):
@@ -124,14 +135,14 @@ class _Progress:
                 self.diverged_step = end
                 return "diverged", f"validation loss was not finite after step {end}"
         _set_mode(self.model, self.optimizer, is_training=False)
-        self.search_loss = validate(self.engine.evaluated, self.data, "search")[0]
+        self.search_loss = validate(self.engine.evaluated, self.data, "search", self.engine.call)[0]
         return "finished", None
 
     def evaluate(self, train_loss: float | None) -> bool:
         """Add a point to the curve; return whether the validation loss is finite."""
         start = time.perf_counter()
         _set_mode(self.model, self.optimizer, is_training=False)
-        loss, metrics = validate(self.engine.evaluated, self.data, "report")
+        loss, metrics = validate(self.engine.evaluated, self.data, "report", self.engine.call)
         _set_mode(self.model, self.optimizer, is_training=True)
         is_finite = math.isfinite(loss)
         self.steps.append(self.num_steps)
@@ -148,7 +159,7 @@ class _Progress:
 
         def predict(inputs: Tensor) -> Tensor:
             with torch.no_grad():
-                return read_outputs(forward(self.engine.evaluated, inputs))
+                return widen(read_outputs(self.engine.call(self.engine.evaluated, inputs)))
 
         return self.data.artifacts(predict)
 
@@ -184,6 +195,8 @@ class _Progress:
             train_s=self.train_s,
             eval_s=self.eval_s,
             engine=Eager.name,
+            formats=self.formats,
+            num_skipped_steps=self.num_skipped_steps,
             machine=machine,
             artifacts=artifacts,
             started_at=self.started_at,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
-from bench.data.dataset import DataSet, Part
+from bench.data.dataset import DataSet, Inputs, Part
 from bench.errors import DataError
-from bench.forward import forward, read_outputs, sum_loss
+from bench.forward import forward, read_outputs, sum_loss, widen
 
 
-def validate(model: nn.Module, data: DataSet, part: Part) -> tuple[float, dict[str, float]]:
+def validate(
+    model: nn.Module, data: DataSet, part: Part, call: Callable[[nn.Module, Inputs], Any] = forward
+) -> tuple[float, dict[str, float]]:
     """Return the exact loss and metrics of a model on one validation part: sums over items, divided once.
 
     Args:
         model: In evaluation mode, on the data's device.
         data: Its validation rows are used.
         part: Which half of them.
+        call: Calls the model in the number format of its training.
 
     Returns:
         The mean loss per item, and the metrics by name.
@@ -26,11 +32,11 @@ def validate(model: nn.Module, data: DataSet, part: Part) -> tuple[float, dict[s
     num_items = 0
     with torch.no_grad():
         for inputs, targets in data.val_batches(part):
-            outputs = forward(model, inputs)
+            outputs = call(model, inputs)
             loss = sum_loss(data, outputs, targets).double()
             total = loss if total is None else total + loss
             num_items += data.count_items(targets)
-            for name, value in data.metrics(read_outputs(outputs), targets).items():
+            for name, value in data.metrics(widen(read_outputs(outputs)), targets).items():
                 sums[name] = sums[name] + value if name in sums else value
     if total is None:
         raise DataError(f"data: {data.num_val_rows} validation rows are too few for two parts")

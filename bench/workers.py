@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import multiprocessing
-import multiprocessing.connection
 import os
-import signal
-import threading
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -14,6 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Literal, Self
 
+from bench.meter.process import follow_parent
 from bench.result import Machine, Result
 from bench.spec import Run
 
@@ -107,21 +105,7 @@ def _start(num: int) -> ProcessPoolExecutor:
     context = multiprocessing.get_context("forkserver")
     # The server imports torch once; a process forked from it starts in a twentieth of a second.
     context.set_forkserver_preload(["bench.train"])
-    return ProcessPoolExecutor(num, mp_context=context, initializer=_follow_parent)
-
-
-def _follow_parent() -> None:
-    """Leave it to the parent when this process ends, and end with it, however it ended."""
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
+    return ProcessPoolExecutor(num, mp_context=context, initializer=follow_parent)
 
 
 def _train(job: Job) -> Trained:

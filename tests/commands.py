@@ -46,10 +46,10 @@ def run_bench(
             timeout=300,
         )
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["bench.cli", "bench.train", "bench.meter.step", "bench.report.build"])
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)} | variables
     with tempfile.TemporaryDirectory() as temporary:
         out, err = Path(temporary, "out"), Path(temporary, "err")
-        process = context.Process(target=_run_door, args=(arguments, cwd, paths, dict(variables), out, err))
+        process = context.Process(target=_run_door, args=(arguments, cwd, paths, environment, out, err))
         process.start()
         process.join(300)
         if process.exitcode is None:
@@ -61,13 +61,14 @@ def run_bench(
 
 
 def _run_door(
-    arguments: tuple[str, ...], cwd: Path, paths: list[str], variables: dict[str, str], out: Path, err: Path
+    arguments: tuple[str, ...], cwd: Path, paths: list[str], environment: dict[str, str], out: Path, err: Path
 ) -> None:
     for number, path in ((1, out), (2, err)):
         os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT), number)
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(cwd)
-    os.environ.update(variables | {"PYTHONPATH": os.pathsep.join(paths)})
+    os.environ.clear()
+    os.environ.update(environment)
     sys.path[:0] = paths
     sys.argv = ["bench", *arguments]
     from bench.cli import main

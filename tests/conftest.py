@@ -1,7 +1,9 @@
-"""What every test shares: hypothesis on a machine whose speed is not ours to promise."""
+"""What every test shares: a patient hypothesis, and one warm process that others are forked from."""
 
 from __future__ import annotations
 
+import multiprocessing
+import multiprocessing.forkserver
 import sys
 from collections.abc import Iterator
 
@@ -10,6 +12,25 @@ from hypothesis import HealthCheck, settings
 
 settings.register_profile("shared", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("shared")
+
+PRELOADED = [
+    "bench.cli",
+    "bench.train",
+    "bench.meter.step",
+    "bench.report.build",
+    "tests.search.searching",
+    "optuna._gp.acqf_mixed",
+]
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _warm_server() -> None:
+    """Start the one fork server of this process, with what any test wants imported in it.
+
+    Later calls can't change what it has imported, so it is started before them; it imports in the background.
+    """
+    multiprocessing.set_forkserver_preload(PRELOADED)
+    multiprocessing.forkserver.ensure_running()
 
 
 @pytest.fixture(autouse=True)

@@ -6,11 +6,12 @@ from typing import Any
 
 import msgspec
 
+from bench.cost import Meter
 from bench.effort import LrRange, OptimizerSearch
 from bench.identity import run_id
 from bench.kinds import SCHEMA
 from bench.result import Curve, Machine, Result
-from bench.spec import Budget, Data, Model, Optimizer, Precision, Run, Schedule
+from bench.spec import Budget, Data, Metering, Model, Optimizer, Precision, Run, Schedule
 
 MACHINE = Machine(
     device="cpu",
@@ -24,6 +25,8 @@ MACHINE = Machine(
     commit=None,
     is_dirty=None,
 )
+# As little as tells anything.
+METER = Meter(is_on=True, warmup_steps=3, warmup_s=0.0, block_s=0.001, rounds=6, seconds=0.02)
 
 
 def make_optimizer(target: str = "torch.optim.SGD", **changes: Any) -> Optimizer:
@@ -104,3 +107,8 @@ def make_result(run: Run | None = None, **changes: Any) -> Result:
         started_at="2026-01-01T00:00:00+00:00",
     )
     return msgspec.structs.replace(result, **changes)
+
+
+def make_metering(run: Run | None = None, **changes: Any) -> Metering:
+    """Return a request to measure a run's step briefly, with fields of how replaced."""
+    return Metering(run=run or make_run(), meter=msgspec.structs.replace(METER, **changes))

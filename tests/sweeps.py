@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +13,18 @@ import msgspec
 import numpy as np
 from PIL import Image
 
+from bench.cost import (
+    Arithmetic,
+    Breakdown,
+    Clocks,
+    Compiling,
+    Formats,
+    Memory,
+    Meter,
+    Ratio,
+    Reference,
+    Update,
+)
 from bench.effort import Dimension, LrRange, OptimizerSearch, Search, Seeds
 from bench.identity import cell_id, cost_id, run_id
 from bench.kinds import SCHEMA
@@ -31,7 +43,6 @@ from bench.spec import (
     Budget,
     Data,
     Engine,
-    Meter,
     Metering,
     Model,
     Optimizer,
@@ -124,7 +135,7 @@ def make_study(
             storage=None,
             space={},
         ),
-        meter=Meter(is_on=True, warmup_steps=2, steps=10),
+        meter=Meter(is_on=True, warmup_steps=2, warmup_s=0.0, block_s=0.01, rounds=20, seconds=1.0),
         engine=Engine(name="eager"),
         report=Report(reference=None, sections=("bench.report.section.answer",)),
         place=Place(results="results", workers=1),
@@ -230,6 +241,8 @@ def make_run(study: Study, seed: int) -> Run:
         schedule=study.schedule,
         precision=study.precision,
         budget=study.budget,
+        recompute=study.recompute,
+        compile=study.compile,
         clip_norm=study.clip_norm,
         ema=study.ema,
         device="cpu",
@@ -284,35 +297,149 @@ def make_result(run: Run, end: float | str, machine: Machine, detail: str | None
         eval_s=0.2,
         engine="eager",
         machine=machine,
+        formats=make_formats(run.precision.name),
         artifacts=("learned.png", "original.png") if is_finished and run.seed == 0 else (),
         started_at="2026-11-22T14:32:00+00:00",
     )
 
 
-def make_cost(study: Study, run: Run, machine: Machine, *, state_words: int = 2) -> Cost:
-    """Return what a step of a study costs; state of that many words per parameter."""
-    params = 4 * 8_000
-    return Cost(
-        schema=SCHEMA,
-        id=cost_id(Metering(run=run, meter=study.meter)),
-        cell_id=cell_id(run),
-        run=run,
-        status="finished",
-        detail=None,
-        num_steps=10,
-        step_mean_s=0.0021,
-        step_p50_s=0.0020,
-        step_p99_s=0.0031,
-        items_per_s=1024 / 0.0021,
-        clock="thread_cpu",
-        num_params=8_000,
-        params_bytes=params,
-        grads_bytes=params,
-        state_bytes=state_words * params,
-        peak_bytes=(state_words + 2) * params + 600_000,
-        peak_source="cpu_allocator_events",
-        machine=machine,
+def make_ratio(median: float, reach: float = 0.02, num_rounds: int = 20) -> Ratio:
+    """Return a ratio whose interval reaches that far to either side, as a share of it."""
+    return Ratio(median=median, low=median / (1 + reach), high=median * (1 + reach), num_rounds=num_rounds)
+
+
+def make_formats(precision: str = "fp32", **changes: Any) -> Formats:
+    """Return the formats that a precision should have, changed where asked."""
+    low = {"bf16": "bfloat16", "fp16": "float16", "bf16_pure": "bfloat16"}.get(precision, "float32")
+    held = (low if precision == "bf16_pure" else "float32",)
+    formats = Formats(
+        loss=("float32",),
+        gradients=held,
+        weights=held,
+        state=held,
+        outputs=(low,),
+        autocast=low if precision in ("bf16", "fp16") else None,
+        is_tf32=None,
     )
+    return msgspec.structs.replace(formats, **changes)
+
+
+def make_cost(
+    study: Study, run: Run, machine: Machine, *, state_words: int = 2, step_s: float = 0.0021, **changes: Any
+) -> Cost:
+    """Return what a step of a study costs, with every field filled, changed where asked.
+
+    Args:
+        study: Whose step it is.
+        run: One of its runs.
+        machine: Where.
+        state_words: Optimizer state, in words per parameter.
+        step_s: The mean step; the other times follow it, the reference step stays at 2 ms.
+        **changes: To the cost.
+    """
+    params = 4 * 8_000
+    state = state_words * params
+    peak = 2 * params + state + 600_000
+    return msgspec.structs.replace(
+        Cost(
+            schema=SCHEMA,
+            id=cost_id(Metering(run=run, meter=study.meter)),
+            cell_id=cell_id(run),
+            run=run,
+            status="finished",
+            detail=None,
+            num_steps=100,
+            step_mean_s=step_s,
+            step_p50_s=0.95 * step_s,
+            step_p99_s=1.5 * step_s,
+            step_p25_s=0.93 * step_s,
+            step_p75_s=1.02 * step_s,
+            items_per_s=1024 / step_s,
+            clock="thread_cpu",
+            period=1,
+            num_params=8_000,
+            params_bytes=params,
+            grads_bytes=params,
+            state_bytes=state,
+            peak_bytes=peak,
+            peak_source="cpu_allocator_events",
+            workspace_bytes=None,
+            reserved_bytes=None,
+            notes=(),
+            reference=Reference(
+                step_p50_s=0.002, ratio=make_ratio(0.95 * step_s / 0.002), noise=make_ratio(1.0, 0.03)
+            ),
+            breakdown=Breakdown(
+                data_s=0.02 * step_s,
+                forward_s=0.3 * step_s,
+                backward_s=0.5 * step_s,
+                optimizer_s=0.13 * step_s,
+                host_s=None,
+            ),
+            update=Update(
+                step_s=0.12 * step_s,
+                ideal_bytes=28 * 8_000,
+                roof_bytes_per_s=9e9,
+                floor_s=1e-5,
+                bound="bandwidth",
+            ),
+            arithmetic=Arithmetic(
+                model_flops=4.9e7,
+                hardware_flops=4.9e7,
+                peak_flops_per_s=6e10,
+                peak_source="measured",
+                is_lower_bound=False,
+            ),
+            predicted=Memory(
+                params_bytes=params,
+                buffers_bytes=0,
+                grads_bytes=params,
+                state_bytes=state,
+                saved_bytes=500_000,
+                batch_bytes=20_000,
+                peak_bytes=peak,
+                phase="backward",
+                phases={"forward": peak - 90_000, "backward": peak, "optimizer": peak - 500_000},
+                is_lower_bound=False,
+            ),
+            compiling=None,
+            clocks=None,
+            formats=make_formats(run.precision.name),
+            machine=machine,
+        ),
+        **changes,
+    )
+
+
+def make_bare_cost(cost: Cost) -> Cost:
+    """Return a cost of which only the step time and the peak could be measured."""
+    names = (
+        "step_p25_s step_p75_s period workspace_bytes reserved_bytes reference breakdown update arithmetic "
+        "predicted compiling clocks formats"
+    )
+    absent: dict[str, Any] = dict.fromkeys(names.split())
+    return msgspec.structs.replace(cost, **absent)
+
+
+def make_gpu_cost(cost: Cost, **changes: Any) -> Cost:
+    """Return a cost as a GPU's meter fills it: events, host time, clocks, workspace and reserved memory."""
+    assert cost.breakdown is not None and cost.step_mean_s is not None and cost.peak_bytes is not None
+    assert cost.predicted is not None
+    peak = cost.predicted.peak_bytes + 33_554_432
+    settings: dict[str, Any] = {
+        "clock": "cuda_event",
+        "peak_source": "cuda_allocator",
+        "workspace_bytes": 33_554_432,
+        "peak_bytes": cost.peak_bytes + 33_554_432,
+        "reserved_bytes": 67_108_864,
+        "predicted": msgspec.structs.replace(cost.predicted, workspace_bytes=33_554_432, peak_bytes=peak),
+        "breakdown": msgspec.structs.replace(cost.breakdown, host_s=0.4 * cost.step_mean_s),
+        "compiling": Compiling(cold_s=41.0, warm_s=6.5, num_recompiles=1, break_even_steps=52_000.0),
+        "clocks": Clocks(
+            sm_mhz=(1980.0, 1980.0), power_w=(410.0, 415.0), temperature_c=(51.0, 53.0), throttle_reasons=()
+        ),
+    }
+    return msgspec.structs.replace(cost, **{**settings, **changes})
 
 
 def write_sweep(
@@ -323,6 +450,7 @@ def write_sweep(
     details: Mapping[str, str] | None = None,
     machine: Machine | None = None,
     search: Sequence[SearchRecord | None] = (),
+    price: Callable[[Cost], Cost | None] | None = None,
     **changes: Any,
 ) -> Path:
     """Write a sweep's folder and its results.
@@ -334,6 +462,7 @@ def write_sweep(
         details: Status -> reason.
         machine: Where it all ran.
         search: How each study's setting was found, in the order of the cells; its best is what ran.
+        price: What becomes of each cell's cost; where it returns None, nothing was metered.
         **changes: To the manifest.
 
     Returns:
@@ -362,6 +491,8 @@ def write_sweep(
             if has_cost
             else None
         )
+        if cost is not None and price is not None:
+            cost = price(cost)
         if cost is not None:
             store.publish_cost(cost)
         records[f"{number:03d}.json"] = StudyRecord(

@@ -17,8 +17,8 @@ QUICK = (
     "search.trials=3",
     "search.confirm=0",
     "search.widen=false",
-    "meter.steps=5",
-    "meter.warmup_steps=2",
+    "meter.seconds=0.02",
+    "meter.warmup_steps=3",
 )
 
 

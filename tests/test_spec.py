@@ -8,8 +8,8 @@ import msgspec
 import pytest
 
 from bench.identity import cell_id, cost_id, run_id
-from bench.spec import Meter, Metering, Schedule
-from tests.records import make_optimizer, make_run
+from bench.spec import Compile, Precision, Recompute, Run, Schedule
+from tests.records import make_metering, make_optimizer, make_run
 
 RUN = make_run()
 replace = msgspec.structs.replace
@@ -33,6 +33,9 @@ replace = msgspec.structs.replace
         {"schedule": Schedule(name="cosine", warmup=0.2, floor=0.0, interval="step")},
         {"budget": replace(RUN.budget, steps=21)},
         {"budget": replace(RUN.budget, batch_size=8)},
+        {"precision": Precision(name="bf16")},
+        {"recompute": Recompute(name="block")},
+        {"compile": Compile(name="model")},
         {"sources": {"my.Optimizer": "sha256:1"}},
     ],
 )
@@ -55,6 +58,12 @@ def test_labels_do_not_change_the_id(changes: dict[str, Any]) -> None:
     assert run_id(make_run(**changes)) == run_id(RUN)
 
 
+def test_a_record_that_was_written_and_read_has_the_same_id() -> None:
+    run = make_run(recompute=Recompute(name="segments", segments=3), compile=Compile(name="step"))
+    for each in (RUN, run, make_run(schedule=Schedule(name="wsd", warmup=0.1, floor=0.0, interval="step"))):
+        assert run_id(msgspec.json.decode(msgspec.json.encode(each), type=Run)) == run_id(each)
+
+
 def test_spelling_of_a_number_does_not_change_the_id() -> None:
     one = make_run(optimizer=make_optimizer(lr=1, args={"momentum": 0, "betas": [1, 0]}))
     other = make_run(optimizer=make_optimizer(lr=1.0, args={"betas": (1.0, -0.0), "momentum": 0.0}))
@@ -66,10 +75,7 @@ def test_spelling_of_a_number_does_not_change_the_id() -> None:
 
 
 def test_seeds_share_a_cell_and_a_cost() -> None:
-    meter = Meter(is_on=True, warmup_steps=1, steps=3)
     other = make_run(seed=7)
     assert cell_id(RUN) == cell_id(other)
-    assert cost_id(Metering(run=RUN, meter=meter)) == cost_id(Metering(run=other, meter=meter))
-    assert cost_id(Metering(run=RUN, meter=replace(meter, steps=4))) != cost_id(
-        Metering(run=RUN, meter=meter)
-    )
+    assert cost_id(make_metering(RUN)) == cost_id(make_metering(other))
+    assert cost_id(make_metering(RUN, rounds=7)) != cost_id(make_metering(RUN))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
 import pytest
@@ -12,11 +13,13 @@ import torch.nn.functional as F
 from torch import nn
 
 from bench import build
+from bench.cost import Phase
+from bench.engine.eager import Eager
 from bench.model.dropout import Dropout, find_layers, set_step
 from bench.result import Result
 from bench.seeds import derive
-from bench.spec import Budget, Run, Schedule
-from bench.train import evaluation_steps, train
+from bench.spec import Budget, Precision, Run, Schedule
+from bench.train import evaluation_steps, prepare, train
 from tests.composing import compose_run
 from tests.records import MACHINE, make_optimizer, make_run
 
@@ -187,6 +190,31 @@ def test_clipping_bounds_the_first_update() -> None:
     assert run_to_end(plain).val_loss != run_to_end(clipped).val_loss
     start = run_to_end(clipped).curve.val_loss
     assert start[0] == pytest.approx(start[-1], rel=1e-2)
+
+
+@pytest.mark.parametrize("name", ["fp32", "fp16"])
+def test_marks_close_each_phase_of_a_step(name: Literal["fp32", "fp16"]) -> None:
+    budget = replace(make_run().budget, accumulate=2)
+    run = make_run(precision=Precision(name=name), budget=budget, clip_norm=1e-3, ema=0.9)
+    model, optimizer, data = prepare(run)
+    engine, twin = Eager(run, model, optimizer, data), Eager(run, *prepare(run))
+    seen: list[tuple[str, bool, bool]] = []
+    start = [weight.detach().clone() for weight in model.parameters()]
+
+    def mark(phase: Phase) -> None:
+        has_moved = any(not torch.equal(a, b) for a, b in zip(start, model.parameters(), strict=True))
+        has_gradients = all(weight.grad is not None for weight in model.parameters())
+        seen.append((phase, has_gradients, has_moved))
+
+    # The scaler of fp16 leaves out its first steps.
+    losses = [engine.step(step).item() for step in range(8)]
+    start = [weight.detach().clone() for weight in model.parameters()]
+    engine.mark = mark
+    losses.append(engine.step(8).item())
+    assert [phase for phase, _, _ in seen] == ["data", *2 * ["forward", "backward"], "optimizer"]
+    assert [has_gradients for _, has_gradients, _ in seen[1:]] == [False, True, True, True, True]
+    assert [has_moved for _, _, has_moved in seen] == [False] * 5 + [True]
+    assert losses == [twin.step(step).item() for step in range(9)]
 
 
 def test_evaluation_points_end_at_the_end() -> None:

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
+from bench import compiling, precision
 from bench.average import Average
+from bench.cost import Formats, Phase
 from bench.data.dataset import DataSet, Inputs
-from bench.forward import forward, list_tensors, split_rows, sum_loss
+from bench.engine.scaling import Scaler
+from bench.errors import Unsupported
+from bench.forward import list_tensors, read_outputs, split_rows, sum_loss
 from bench.model import dropout
 from bench.schedule import lr_factors
 from bench.seeds import seed_for
@@ -17,19 +24,39 @@ from bench.spec import Run
 class Eager:
     """The step of one run; position in the run is an argument, never a hidden counter.
 
+    Attributes:
+        mark: Called at the end of each phase of a step, if set: `data` (the batch is there), `forward` (the
+            loss), `backward` (the gradients; both once a part), `optimizer` (the rest).
+        call: Calls a model in the run's number format.
+
     Args:
         run: What to train; its lr is the schedule's peak.
         model: On the run's device.
         optimizer: Over the model's parameters.
         data: On the run's device.
+
+    Raises:
+        Unsupported: The optimizer asks for the loss itself where something has to stand between; or, at the
+            first step, nothing of the model could be compiled.
     """
 
     name = "eager"
+    mark: Callable[[Phase], None] | None = None
 
     def __init__(self, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, data: DataSet) -> None:
+        self.run = run
+        self.call = precision.make_call(run.precision, run.device)
         self._model = model
         self._optimizer = optimizer
         self._data = data
+        is_apart = run.precision.name == "fp16" or run.compile.name == "step"
+        if is_apart and _needs_closure(optimizer):
+            place = "precision=fp16" if run.precision.name == "fp16" else "compile=step"
+            raise Unsupported(f"{place}: {type(optimizer).__name__} asks for the loss itself in its step")
+        self._scaler = Scaler(optimizer, run.device) if run.precision.name == "fp16" else None
+        # What is called in training; `evaluated` is never compiled.
+        self._trained, self._compiled_step = compiling.compile_parts(run, model, optimizer)
+        self._is_replayed = run.compile.graphs
         self._order_seed = seed_for(run.seed, run.vary, "order")
         self._dropout_seed = seed_for(run.seed, run.vary, "dropout")
         self._clip_norm = run.clip_norm
@@ -40,6 +67,8 @@ class Eager:
         self._batch: tuple[Inputs, Tensor] | None = None
         self._position = 0
         self._dropouts = dropout.find_layers(model)
+        # Formats of the first outputs and their loss.
+        self._seen: tuple[torch.dtype, torch.dtype] | None = None
         num_rows = min(run.budget.batch_size, data.num_train_rows)
         self.num_step_items = num_rows * data.items_per_row
         factors = lr_factors(run.schedule, run.budget.steps, data.num_train_rows // num_rows)
@@ -56,9 +85,21 @@ class Eager:
             group["lr"] = lrs[step]
         self._position = step
         self._batch = self._data.train_batch(self._order_seed, step, self._batch_size)
-        loss: Tensor = self._optimizer.step(self._closure)  # type: ignore[arg-type, assignment]
+        if self.mark is not None:
+            self.mark("data")
+        loss: Tensor
+        if self._scaler is not None:
+            loss = self._closure()
+            self._scaler.step()
+        elif self._compiled_step is not None:
+            loss = self._closure()
+            self._compiled_step()
+        else:
+            loss = self._optimizer.step(self._closure)  # type: ignore[arg-type, assignment]
         if self._average is not None:
             self._average.update()
+        if self.mark is not None:
+            self.mark("optimizer")
         return loss.detach()
 
     @property
@@ -70,6 +111,17 @@ class Eager:
         """Return the tensors that stay alive between steps beside the model's and the optimizer's own."""
         batch = [] if self._batch is None else [*list_tensors(self._batch[0]), self._batch[1]]
         return batch if self._average is None else [*batch, *self._average.module.state_dict().values()]
+
+    def read_formats(self) -> Formats | None:
+        """Return the number formats as the newest step left them; None before the first. Nothing waits."""
+        if self._seen is None:
+            return None
+        run = self.run
+        return precision.read_formats(run.precision, run.device, self._model, self._optimizer, *self._seen)
+
+    def count_skipped(self) -> int:
+        """Return how many updates the loss scaler left out so far; with one, this waits for the device."""
+        return 0 if self._scaler is None else self._scaler.count_skipped()
 
     def _closure(self) -> Tensor:
         # Gradients are freed before forward, in every arm: where they are freed changes the memory peak.
@@ -83,6 +135,9 @@ class Eager:
             losses = [self._add_gradient(*part, number) for number, part in enumerate(parts)]
             total = torch.stack(losses).sum()
         if self._clip_norm is not None:
+            if self._scaler is not None:
+                # The bound is on the gradients as they are, not as they were scaled.
+                self._scaler.unscale()
             nn.utils.clip_grad_norm_(self._model.parameters(), self._clip_norm)
         return total
 
@@ -92,7 +147,22 @@ class Eager:
             # No part may have another's mask: they are numbered through.
             position = self._position * self._num_parts + part
             dropout.set_step(self._dropouts, self._dropout_seed, position)
-        outputs = forward(self._model, inputs)
+        if self._is_replayed:
+            torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        outputs = self.call(self._trained, inputs)
         loss = sum_loss(self._data, outputs, targets) / self.num_step_items
-        loss.backward()  # type: ignore[no-untyped-call]
+        if self.mark is not None:
+            self.mark("forward")
+        (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        if self.mark is not None:
+            self.mark("backward")
+        if self._seen is None:
+            self._seen = read_outputs(outputs).dtype, loss.dtype
+            compiling.check_taken(self.run)
         return loss.detach()
+
+
+def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+    """Return whether `step` can't be called without a closure."""
+    parameters = inspect.signature(optimizer.step).parameters.values()
+    return any(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)

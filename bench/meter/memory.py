@@ -13,9 +13,13 @@ from torch import Tensor, nn
 from torch.profiler import ProfilerActivity, profile, record_function
 
 from bench.errors import Unsupported
+from bench.meter.time import collector_off
 
 PeakSource = Literal["cuda_allocator", "cpu_allocator_events"]
 
+# What CUDA's allocator rounds a block up to a multiple of (kMinBlockSize in its source).
+CUDA_GRANULE = 512
+_NUM_CUDA_STEPS = 3
 _MEASURED = "bench: measured step"
 
 
@@ -50,7 +54,7 @@ def count_bytes(model: nn.Module, optimizer: torch.optim.Optimizer) -> HeldBytes
         if tensor.numel() > 1 or tensor.shape == getattr(parameter, "shape", None)
     ]
     # One set for all three: state that is only another view of the weights takes no memory of its own.
-    seen: set[tuple[torch.device, int]] = set()
+    seen: set[int] = set()
     return HeldBytes(
         params_bytes=_storage_bytes(parameters, seen),
         grads_bytes=_storage_bytes(gradients, seen) + absent_bytes,
@@ -81,10 +85,11 @@ def measure_peak(
     """Measure the most bytes that one steady step needs at once.
 
     One step is taken first, unmeasured, so that lazy optimizer state exists; take more before if the step is
-    not steady by then. On a CPU the peak is that of the allocator's own events in one step, over the resident
-    bytes; a resident data set is not in it, a batch gathered in the step is. On CUDA it is the allocator's
-    peak over two steps: everything on the device, its rounding and cuBLAS's workspace included. On a CPU
-    nothing of the process reaches stderr meanwhile.
+    not steady by then. What is counted is what the step adds at its worst moment to the resident bytes: a
+    resident data set is not in it, a batch gathered in the step is. On a CPU that is read from the
+    allocator's own events in one step, and nothing of the process reaches stderr meanwhile. On CUDA it is
+    read from the allocator's peaks in three steps, which have to be equal; its rounding and cuBLAS's
+    workspace are in it.
 
     Args:
         step: Takes one whole training step.
@@ -95,25 +100,49 @@ def measure_peak(
         Peak in bytes, and where it was read.
 
     Raises:
-        Unsupported: The device has no way to tell.
+        Unsupported: The device has no way to tell, or the peak is another one in each step.
     """
     if device == "cuda":
-        step()
-        torch.cuda.synchronize()
-        torch.cuda.reset_peak_memory_stats()
-        step()
-        step()
-        torch.cuda.synchronize()
-        return torch.cuda.max_memory_allocated(), "cuda_allocator"
+        with collector_off():
+            return _measure_cuda(step, resident), "cuda_allocator"
     if device != "cpu":
         raise Unsupported(f"meter: peak memory can't be measured on {device}")
     with _stderr_silenced(), profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiler:
         # In the profile too: freeing what was allocated before it makes no event, such as an old gradient.
         step()
-        held_bytes = _storage_bytes(resident, set())
-        with record_function(_MEASURED):
-            step()
+        # What is left in circles, of this step or of an earlier cell, must not be freed in the measured one.
+        with collector_off():
+            held_bytes = _storage_bytes(resident, set())
+            with record_function(_MEASURED):
+                step()
     return held_bytes + _peak_of_events(profiler), "cpu_allocator_events"
+
+
+def _measure_cuda(step: Callable[[], object], resident: Iterable[Tensor]) -> int:
+    step()
+    torch.cuda.synchronize()
+    held_bytes = _storage_bytes(resident, set(), CUDA_GRANULE)
+    start_bytes = torch.cuda.memory_allocated()
+    # A first round may still find plans and workspaces to make.
+    for _ in range(2):
+        peaks = [_read_cuda_peak(step) for _ in range(_NUM_CUDA_STEPS)]
+        if len(set(peaks)) == 1:
+            break
+        start_bytes = torch.cuda.memory_allocated()
+    else:
+        raise Unsupported(f"meter: the peak is another one in each step: {', '.join(map(str, peaks))} bytes")
+    before_bytes = torch.cuda.memory_allocated()
+    # Made again when they are next wanted.
+    torch._C._cuda_clearCublasWorkspaces()
+    workspace_bytes = before_bytes - torch.cuda.memory_allocated()
+    return held_bytes + workspace_bytes + peaks[0] - start_bytes
+
+
+def _read_cuda_peak(step: Callable[[], object]) -> int:
+    torch.cuda.reset_peak_memory_stats()
+    step()
+    torch.cuda.synchronize()
+    return torch.cuda.max_memory_allocated()
 
 
 def _peak_of_events(profiler: profile) -> int:
@@ -156,13 +185,13 @@ def _tensors(held: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _storage_bytes(tensors: Iterable[Tensor], seen: set[tuple[torch.device, int]]) -> int:
-    """Return the bytes of the storages not seen yet, and remember them."""
+def _storage_bytes(tensors: Iterable[Tensor], seen: set[int], granule: int = 1) -> int:
+    """Return the bytes of the storages not seen yet, each rounded up to a granule, and remember them."""
     total = 0
     for tensor in tensors:
         storage = tensor.untyped_storage()
-        place = (storage.device, storage.data_ptr())
-        if place not in seen:
-            seen.add(place)
-            total += storage.nbytes()
+        # Of the storage itself: those of fake tensors have no data.
+        if storage._cdata not in seen:
+            seen.add(storage._cdata)
+            total += -(-storage.nbytes() // granule) * granule
     return total

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from typing import ClassVar
 
 from torch import Tensor, nn
 
 from bench.kinds import Count, Fraction, Positive
-from bench.model.activation import Activation, activate
+from bench.model.activation import Activation
+from bench.model.blocks import Blocks
 from bench.model.initialisation import Initialisation, initialise
-from bench.model.mlp import hidden_widths
+from bench.model.mlp import dense_blocks, hidden_widths
 
 
 class Autoencoder(nn.Module):
@@ -50,20 +50,13 @@ class Autoencoder(nn.Module):
         super().__init__()
         widths = hidden_widths(depth, width, shrink)
         size = math.prod(input_shape)
-        down = _stack([size, *widths], activation, dropout)
-        up = _stack([bottleneck, *reversed(widths)], activation, dropout)
-        self.encoder = nn.Sequential(*down, nn.Linear(widths[-1], bottleneck))
-        self.decoder = nn.Sequential(*up, nn.Linear(width, num_outputs))
+        down = dense_blocks([size, *widths], activation, dropout)
+        up = dense_blocks([bottleneck, *reversed(widths)], activation, dropout)
+        self.encoder = Blocks(down, last=[nn.Linear(widths[-1], bottleneck)])
+        self.decoder = Blocks(up, last=[nn.Linear(width, num_outputs)])
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Map `(batch, *input_shape)` to logits `(batch, num_outputs)`."""
         outputs: Tensor = self.decoder(self.encoder(inputs.flatten(1)))
         return outputs
-
-
-def _stack(sizes: list[int], activation: Activation, dropout: float) -> list[nn.Module]:
-    layers: list[nn.Module] = []
-    for size, hidden in itertools.pairwise(sizes):
-        layers += [nn.Linear(size, hidden), *activate(activation, dropout)]
-    return layers

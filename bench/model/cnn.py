@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from bench.errors import Unsupported
 from bench.kinds import Count, Fraction
 from bench.model.activation import Activation, activate
+from bench.model.blocks import Blocks
 from bench.model.initialisation import Initialisation, initialise
 
 
@@ -59,18 +60,18 @@ class Cnn(nn.Module):
         for name, kernel in (("kernel_size", kernel_size), ("first_kernel_size", kernels[0])):
             if kernel % 2 == 0:
                 raise ValueError(f"{name}: wants an odd number, got {kernel}")
-        layers: list[nn.Module] = []
+        blocks: list[list[nn.Module]] = []
         for block, kernel in enumerate(kernels):
             convolution = nn.Conv2d(num_channels, width << block, kernel, padding=kernel // 2)
-            layers += [convolution, *activate(activation, dropout)]
+            blocks.append([convolution, *activate(activation, dropout)])
             num_channels = width << block
             if block < depth - 1 or is_last_pooled:
-                layers.append(nn.MaxPool2d(2))
+                blocks[-1].append(nn.MaxPool2d(2))
                 size = [length // 2 for length in size]
         dense_width = dense_width or 2 * num_channels
-        layers += [nn.Flatten(), nn.Linear(num_channels * size[0] * size[1], dense_width)]
-        layers += activate(activation, dropout)
-        self.layers = nn.Sequential(*layers, nn.Linear(dense_width, num_outputs))
+        last = [nn.Flatten(), nn.Linear(num_channels * size[0] * size[1], dense_width)]
+        last += activate(activation, dropout)
+        self.layers = Blocks(blocks, last=[*last, nn.Linear(dense_width, num_outputs)])
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor) -> Tensor:

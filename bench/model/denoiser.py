@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bench.kinds import Count, Fraction
 from bench.model.activation import Activation, activate
+from bench.model.blocks import Blocks
 from bench.model.dropout import drop
 from bench.model.initialisation import Initialisation, initialise
 
@@ -62,7 +63,7 @@ class Denoiser(nn.Module):
         self.register_buffer("frequencies", _NUM_STEPS * _PERIODS**-exponents, persistent=False)
         self.read_image = nn.Linear(math.prod(input_shape), width)
         self.read_time = nn.Sequential(nn.Linear(time_width, width), *activate(activation, 0.0))
-        self.blocks = nn.ModuleList(_Residual(width, activation, dropout) for _ in range(depth))
+        self.blocks = Blocks([_Residual(width, activation, dropout)] for _ in range(depth))
         self.norm = nn.LayerNorm(width)
         self.head = nn.Linear(width, num_outputs)
         initialise(self, initialisation)
@@ -79,9 +80,7 @@ class Denoiser(nn.Module):
         """
         phases = time.unsqueeze(-1) * self.frequencies
         clock = self.read_time(torch.cat([phases.sin(), phases.cos()], dim=-1))
-        features = self.read_image(image.flatten(1))
-        for block in self.blocks:
-            features = block(features, clock)
+        features = self.blocks(self.read_image(image.flatten(1)), clock)
         outputs: Tensor = self.head(self.norm(features))
         return outputs
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from weakref import WeakValueDictionary
 
 import torch
@@ -41,11 +42,21 @@ class Dropout(nn.Module):
         """Return the inputs with some elements zeroed, of the same shape and dtype."""
         if not self.training or self.p == 0:
             return inputs
+        is_kept = _scramble(self._find_index(inputs) ^ self.key) < self._threshold
+        kept, scale = is_kept.to(inputs.dtype), 1 / (1 - self.p)
+        if inputs.element_size() >= 4:
+            return inputs * kept.mul_(scale)
+        # In 16 bits the factor itself would be rounded, and every element be off by the same share.
+        return (inputs * kept).mul_(scale)
+
+    def _find_index(self, inputs: Tensor) -> Tensor:
+        if torch.compiler.is_compiling():
+            # A graph makes it in the kernel that uses it, which is cheaper there than reading it.
+            return _scramble_places(inputs.shape, inputs.device)
         index = self._index
         if index is None or index.shape != inputs.shape or index.device != inputs.device:
             index = self._index = _hashed_index(inputs.shape, inputs.device)
-        kept = _scramble(index ^ self.key) < self._threshold
-        return inputs * kept.to(inputs.dtype).mul_(1 / (1 - self.p))
+        return index
 
     def extra_repr(self) -> str:
         """Return what `print(model)` shows."""
@@ -100,15 +111,29 @@ def mask_key(seed: int, step: int, layer: int) -> int:
 _indices: WeakValueDictionary[tuple[torch.Size, torch.device], Tensor] = WeakValueDictionary()
 
 
+@contextmanager
+def indices_apart() -> Iterator[None]:
+    """Share no index with layers outside: for fake tensors, which no real layer may come to hold."""
+    global _indices
+    outside, _indices = _indices, WeakValueDictionary()
+    try:
+        yield
+    finally:
+        _indices = outside
+
+
 def _hashed_index(shape: torch.Size, device: torch.device) -> Tensor:
     """Return the hashed flat index of each element, int32: hashed so that no two keys give shifted copies."""
     index = _indices.get((shape, device))
     if index is None:
         # Outside any torch.func transform: a tensor made inside one is bound to it, and this one outlives it.
         with torch._C._DisableFuncTorch():
-            index = _scramble(torch.arange(shape.numel(), dtype=torch.int32, device=device)).view(shape)
-        _indices[shape, device] = index
+            index = _indices[shape, device] = _scramble_places(shape, device)
     return index
+
+
+def _scramble_places(shape: torch.Size, device: torch.device) -> Tensor:
+    return _scramble(torch.arange(shape.numel(), dtype=torch.int32, device=device)).view(shape)
 
 
 def _scramble(bits: Tensor) -> Tensor:

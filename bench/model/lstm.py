@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.kinds import Count, Fraction
+from bench.model.blocks import Blocks
 from bench.model.dropout import drop
 from bench.model.stacking import is_transformed
 
@@ -44,23 +45,30 @@ class Lstm(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(num_outputs, embedding_width)
         sizes = [embedding_width] + [width] * depth
-        self.layers = nn.ModuleList(nn.LSTM(size, width, batch_first=True) for size in sizes[:-1])
-        self.dropouts = nn.ModuleList(drop(dropout) for _ in sizes)
+        self.layers = Blocks([_Layer(size, width, dropout)] for size in sizes[:-1])
+        self.dropout = drop(dropout)
         self.head = nn.Linear(width, num_outputs)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map ids `(batch, length)` to logits `(batch, length, num_outputs)`."""
-        features = self.embedding(tokens)
-        recur = _recur if is_transformed() else _recur_fused
-        for dropout, layer in zip(self.dropouts, self.layers, strict=False):
-            features = recur(layer, dropout(features))
-        outputs: Tensor = self.head(self.dropouts[-1](features))
+        features = self.layers(self.embedding(tokens))
+        outputs: Tensor = self.head(self.dropout(features))
         return outputs
 
 
-def _recur_fused(layer: nn.Module, inputs: Tensor) -> Tensor:
-    outputs: Tensor = layer(inputs)[0]
-    return outputs
+class _Layer(nn.LSTM):
+    """One layer from a zero state, with the dropout before it; gives its outputs and not its last state."""
+
+    def __init__(self, size: int, width: int, dropout: float) -> None:
+        super().__init__(size, width, batch_first=True)
+        self.before = drop(dropout)
+
+    def forward(self, features: Tensor) -> Tensor:  # type: ignore[override]
+        features = self.before(features)
+        if is_transformed():
+            return _recur(self, features)
+        outputs: Tensor = super().forward(features)[0]
+        return outputs
 
 
 def _recur(layer: nn.Module, inputs: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import Annotated, ClassVar
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from bench.kinds import Count, Fraction, Positive
 from bench.model.activation import Activation, activate
+from bench.model.blocks import Blocks
 from bench.model.initialisation import Initialisation, initialise
 
 
@@ -42,12 +44,9 @@ class Mlp(nn.Module):
         initialisation: Initialisation,
     ) -> None:
         super().__init__()
-        layers: list[nn.Module] = []
-        size = math.prod(input_shape)
-        for hidden in hidden_widths(depth, width, shrink):
-            layers += [nn.Linear(size, hidden), *activate(activation, dropout)]
-            size = hidden
-        self.layers = nn.Sequential(*layers, nn.Linear(size, num_outputs))
+        sizes = [math.prod(input_shape), *hidden_widths(depth, width, shrink)]
+        blocks = dense_blocks(sizes, activation, dropout)
+        self.layers = Blocks(blocks, last=[nn.Linear(sizes[-1], num_outputs)])
         initialise(self, initialisation)
 
     def forward(self, inputs: Tensor) -> Tensor:
@@ -59,3 +58,11 @@ class Mlp(nn.Module):
 def hidden_widths(depth: int, width: int, shrink: float) -> list[int]:
     """Return the units of each hidden layer: `width * shrink**k`, rounded, and at least one."""
     return [max(1, round(width * shrink**layer)) for layer in range(depth)]
+
+
+def dense_blocks(sizes: list[int], activation: Activation, dropout: float) -> list[list[nn.Module]]:
+    """Return a linear map with what follows it, for each pair of sizes in a row."""
+    return [
+        [nn.Linear(size, hidden), *activate(activation, dropout)]
+        for size, hidden in itertools.pairwise(sizes)
+    ]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from bench.report.choice import Choice, choose
-from bench.report.factor import Task
+from bench.report.factor import Grid, Task
 from bench.report.sweep import Arena
 from bench.report.verdict import claim_level
 from bench.stats import ALPHA, Claim, Effect, Scale, decide, paired_effect
@@ -46,7 +46,9 @@ def find_contests(task: Task) -> tuple[Contest, ...]:
     """Return who was best at its best: over all a task varies, and in each arena that lists several settings.
 
     Better or worse is claimed by the rules of the arenas, p-values adjusted over all contests of the task.
+    How a step is computed is chosen by its cost, not by the last bits of a loss: variants take no part.
     """
+    task = replace(task, grids=tuple(map(_keep_plain, task.grids)))
     scopes: list[tuple[str, list[Arena]]] = []
     arenas = list({arena.name: arena for grid in task.grids for arena in grid.arenas.values()}.values())
     if len({_fixed(arena) for arena in arenas}) == 1 and len(arenas) > 1:
@@ -64,6 +66,12 @@ def find_contests(task: Task) -> tuple[Contest, ...]:
             absent = tuple(optimizer for optimizer, choice in choices.items() if choice is None)
             contests.append(Contest(name=name, choices=_order(task, found), matches=(), absent=absent))
     return _claim(task, contests)
+
+
+def _keep_plain(grid: Grid) -> Grid:
+    """Return a grid without the variants, which cost something else and lose the same."""
+    kept = {place: cell for place, cell in grid.cells.items() if cell.variant_of is None}
+    return replace(grid, cells=kept, arenas={place: grid.arenas[place] for place in kept})
 
 
 def _fixed(arena: Arena) -> tuple[tuple[str, str], ...]:

@@ -9,9 +9,12 @@ import pandas as pd
 
 from bench.report.effects import format_effects
 from bench.report.escape import slug
+from bench.report.memory_tables import state_per_param
+from bench.report.pace import drift_of, step_s
 from bench.report.sweep import Arena, Cell, finite
 from bench.report.tables import Column, Table, scale_count
 from bench.report.tuning import format_lr
+from bench.report.variant import describe_variants
 from bench.report.verdict import Judgement, judge, scale_of
 from bench.stats import summarise
 
@@ -30,7 +33,8 @@ class Row:
     val_loss_sd: float | None
     # Metric name -> mean over the seeds, in the stored unit.
     metrics: dict[str, float | None]
-    # All of these from the metering, never from the training runs.
+    # All of these from the metering, never from the training runs; times as they would be at one speed of the
+    # machine, by the reference step.
     step_s: float | None
     items_per_s: float | None
     peak_bytes: int | None
@@ -44,11 +48,8 @@ def make_rows(arena: Arena) -> tuple[Row, ...]:
     for each in judge(arena):
         cell, cost = each.cell, each.cell.cost
         mean, sd = summarise(list(cell.losses.values())) if cell.is_complete else (None, None)
-        per_param = (
-            cost.state_bytes / cost.num_params
-            if cost and cost.num_params and cost.state_bytes is not None
-            else None
-        )
+        seconds, drift = step_s(cell), drift_of(cell, arena.cells)
+        rate = finite(cost.items_per_s) if cost and seconds is not None else None
         rows.append(
             Row(
                 cell=cell,
@@ -56,10 +57,10 @@ def make_rows(arena: Arena) -> tuple[Row, ...]:
                 val_loss=mean,
                 val_loss_sd=sd,
                 metrics=_average_metrics(cell),
-                step_s=finite(cost.step_mean_s) if cost else None,
-                items_per_s=finite(cost.items_per_s) if cost else None,
+                step_s=None if seconds is None else seconds / drift,
+                items_per_s=None if rate is None else rate * drift,
                 peak_bytes=cost.peak_bytes if cost else None,
-                state_bytes_per_param=per_param,
+                state_bytes_per_param=state_per_param(cost) if cost else None,
                 status=describe_status(cell),
             )
         )
@@ -131,7 +132,8 @@ def tabulate(arena: Arena) -> Table:
         note=f"The reference {arena.reference.label} is marked. sd: over seeds. Differences are paired "
         f"per seed; p-values are adjusted for {num_tested} comparison{'s' * (num_tested != 1)} (Holm)."
         + (" Intervals hold what another search might have chosen." if arena.is_searched else "")
-        + (f" {'; '.join(remarks)}." if remarks else ""),
+        + (f" {'; '.join(remarks)}." if remarks else "")
+        + describe_variants(arena),
     )
 
 
@@ -201,8 +203,8 @@ def _collect(arena: Arena, rows: tuple[Row, ...]) -> pd.DataFrame:
                 "verdict": row.judgement.verdict,
                 "lr": row.cell.lr,
                 "weight_decay": row.cell.optimizer.weight_decay,
-                "step_mean_s": row.step_s,
-                "items_per_s": row.items_per_s,
+                "adjusted_step_s": row.step_s,
+                "adjusted_items_per_s": row.items_per_s,
                 "peak_bytes": row.peak_bytes,
                 "state_bytes_per_param": row.state_bytes_per_param,
                 "status": row.status,

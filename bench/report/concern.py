@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 
 from bench.report.alone import name_some
+from bench.report.cost_concern import find_cost_concerns
 from bench.report.decay import find_faint_decay, set_key
 from bench.report.drift import find_drift
 from bench.report.effort import find_search_concerns
@@ -38,6 +39,7 @@ def find_concerns(sweep: Sweep) -> tuple[Concern, ...]:
         find_drift,
         _find_lost_reference,
         _find_unmetered,
+        find_cost_concerns,
         _find_modified,
         _find_dirty_tree,
     )
@@ -51,7 +53,7 @@ def find_not_run(sweep: Sweep) -> tuple[Concern, ...]:
         if arena.obstacle is not None:
             reasons.setdefault(arena.obstacle, []).append(arena.name)
             continue
-        for cell in arena.cells:
+        for cell in arena.all_cells:
             if cell.obstacle is not None:
                 reasons.setdefault(cell.obstacle, []).append(f"{arena.name}/{cell.label}")
     return tuple(
@@ -72,7 +74,7 @@ def name_cells(cells: Iterable[tuple[Arena, Cell]], at_most: int = 4) -> str:
 
 def _select(sweep: Sweep, is_meant: Callable[[Cell], bool]) -> list[tuple[Arena, Cell]]:
     """Return the cells meant, without those that can't exist here."""
-    cells = [(arena, cell) for arena in sweep.arenas for cell in arena.cells]
+    cells = [(arena, cell) for arena in sweep.arenas for cell in arena.all_cells]
     return [(arena, cell) for arena, cell in cells if cell.obstacle is None and is_meant(cell)]
 
 

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 import pandas as pd
 
 from bench.report.factor import Factor, Grid, Task
-from bench.report.sweep import Cell, finite
+from bench.report.pace import Pace, average_paces, compare_steps, find_obstacle
+from bench.report.sweep import Cell
 from bench.report.verdict import scale_of
 from bench.stats import Effect, Scale, paired_effect, selection_sd, summarise
 
@@ -31,9 +32,26 @@ class Contrast:
     num_diverged: int
     num_baseline_diverged: int
     num_runs: int
+    # The cells at the level and at the baseline, of each combination that has both.
+    pairs: tuple[tuple[Cell, Cell], ...]
     # Geometric means over the combinations in which both sides were metered; None without any.
-    time_ratio: float | None
+    time: Pace | None
     memory_ratio: float | None
+
+    @property
+    def time_ratio(self) -> float | None:
+        """The step time over the baseline's."""
+        return self.time.ratio if self.time is not None else None
+
+    @property
+    def time_obstacle(self) -> str | None:
+        """Why nothing is said of the step time although it was measured."""
+        return next((text for pair in self.pairs for cell in pair if (text := find_obstacle(cell))), None)
+
+    @property
+    def is_identical(self) -> bool:
+        """Whether every loss is the baseline's to the last bit: then there is nothing to test."""
+        return self.is_whole and all(mine.losses == base.losses for mine, base in self.pairs)
 
     @property
     def is_whole(self) -> bool:
@@ -88,7 +106,16 @@ def collect_contrasts(task: Task, contrasts: Sequence[Contrast]) -> pd.DataFrame
                 "num_combinations_lost": each.num_lost,
                 "effect_smallest": min(each.singles, default=None),
                 "effect_largest": max(each.singles, default=None),
+                "is_identical": each.is_identical,
                 "step_time_ratio": each.time_ratio,
+                "step_time_ratio_ci95_low": each.time.interval[0]
+                if each.time and each.time.interval
+                else None,
+                "step_time_ratio_ci95_high": each.time.interval[1]
+                if each.time and each.time.interval
+                else None,
+                "aa_noise_share": each.time.noise if each.time else None,
+                "is_time_within_noise": each.time.is_noise if each.time else None,
                 "peak_memory_ratio": each.memory_ratio,
                 "num_diverged": each.num_diverged,
                 "num_baseline_diverged": each.num_baseline_diverged,
@@ -119,7 +146,8 @@ def _contrast(task: Task, grid: Grid, index: int, level: str) -> Contrast:
         num_diverged=sum(mine.count("diverged") for mine, _ in pairs if mine is not None),
         num_baseline_diverged=sum(base.count("diverged") for _, base in pairs if base is not None),
         num_runs=sum(len(mine.ends) for mine, _ in pairs if mine is not None),
-        time_ratio=_average_ratio([(_step_s(mine), _step_s(base)) for mine, base in found]),
+        pairs=tuple(found),
+        time=average_paces([pace for pair in found if (pace := compare_steps(*pair)) is not None]),
         memory_ratio=_average_ratio([(_peak(mine), _peak(base)) for mine, base in found]),
     )
 
@@ -160,10 +188,6 @@ def _compare(pairs: Sequence[tuple[Cell, Cell]], scale: Scale) -> tuple[Effect |
 
 def _difference(loss: float, base: float, scale: Scale) -> float:
     return math.log(loss) - math.log(base) if scale == "log_ratio" else loss - base
-
-
-def _step_s(cell: Cell) -> float | None:
-    return finite(cell.cost.step_mean_s) if cell.cost is not None else None
 
 
 def _peak(cell: Cell) -> float | None:

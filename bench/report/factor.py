@@ -9,9 +9,10 @@ from typing import Any
 
 import msgspec
 
-from bench.report.group import flatten
 from bench.report.level import is_number, list_words, show_level, sort_levels
+from bench.report.naming import flatten
 from bench.report.sweep import Arena, Cell, Sweep
+from bench.report.variant import BASELINES, show_compile, show_precision, show_recompute
 
 # Parts of a study that change no loss, or say which task it is and so are the same for all its cells.
 _APART = (
@@ -25,6 +26,7 @@ _APART = (
     "report",
     "place",
     "retry",
+    "device_memory_gib",
 )
 _OF_DATA = ("data", "data.target", "data.version", "data.licence", "data.sha256", "data.item")
 
@@ -84,7 +86,7 @@ def find_tasks(sweep: Sweep) -> tuple[Task, ...]:
     groups: dict[str, list[tuple[Arena, Cell]]] = {}
     for arena in sweep.arenas:
         # What can't exist here is said elsewhere; it is no level of anything.
-        for cell in (cell for cell in arena.cells if cell.obstacle is None):
+        for cell in (cell for cell in arena.all_cells if cell.obstacle is None):
             groups.setdefault(_identify(arena, cell), []).append((arena, cell))
     listed = list_words(sweep.manifest.command)
     tasks: list[Task] = []
@@ -130,6 +132,13 @@ def _list_settings(cell: Cell) -> dict[str, Any]:
     plain: dict[str, Any] = msgspec.to_builtins(cell.study)
     # An address, which changes no number and may hold a password.
     del plain["search"]["storage"], plain["optimizer"]["name"], plain["optimizer"]["target"]
+    for key, show in (
+        ("precision", show_precision),
+        ("recompute", show_recompute),
+        ("compile", show_compile),
+    ):
+        # In a word, so that each is one factor.
+        plain[key] = show(cell)
     flat = flatten({key: value for key, value in plain.items() if key not in _APART})
     is_searched = cell.search is not None and "optimizer.lr" in cell.search.space
     if not is_searched and cell.lr is not None:
@@ -182,7 +191,7 @@ def _describe(
     return Factor(
         key=key,
         name=name,
-        levels=sort_levels(values, listed.get(key, ())),
+        levels=sort_levels(values, listed.get(key, ()), BASELINES.get(key)),
         is_numeric=all(is_number(value) for value in values),
         also=also,
     )

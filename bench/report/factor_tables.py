@@ -10,26 +10,26 @@ import pandas as pd
 from bench.report.best import Contest, Match
 from bench.report.choice import Choice
 from bench.report.contrast import Contrast, collect_contrasts, format_effect
+from bench.report.contrast_claim import rule
 from bench.report.escape import slug
 from bench.report.factor import Task
 from bench.report.finding import describe_verdict
-from bench.report.tables import Column, Table
+from bench.report.pace import format_pace
+from bench.report.tables import Column, Table, drop_empty
 from bench.report.verdict import scale_of
-from bench.stats import adjust_holm, summarise
+from bench.stats import summarise
 
 # What is beyond stands in the CSV.
 _MAX_ROWS = 60
 
 
 def tabulate_contrasts(task: Task, contrasts: Sequence[Contrast]) -> Table:
-    """Return every level's effect and price, a row each."""
+    """Return every level's effect, what may be said of it, and its price: a row each."""
     unit, _ = scale_of(task.arena)
-    tested = [each.effect.p for each in contrasts if each.effect is not None and each.effect.p is not None]
-    adjusted = iter(adjust_holm(tested))
-    p_values = [next(adjusted) if each.effect and each.effect.p is not None else None for each in contrasts]
-    shown = list(zip(contrasts, p_values, strict=True))[:_MAX_ROWS]
+    rulings = rule(task, contrasts)
+    num_tested = sum(ruling.p_holm is not None for ruling in rulings)
+    shown = list(zip(contrasts, rulings, strict=True))[:_MAX_ROWS]
     rest = len(contrasts) - len(shown)
-    is_metered = any(each.time_ratio or each.memory_ratio for each in contrasts)
 
     def column(header: str, cells: Sequence[str | float | None], style: Any = "text") -> Column:
         return Column(header=header, cells=tuple(cells), style=style)
@@ -42,7 +42,10 @@ def tabulate_contrasts(task: Task, contrasts: Sequence[Contrast]) -> Table:
             f"change of val loss{' (%)' if unit else ''} [95 % CI] ↓",
             [format_effect(task, each.effect) if each.effect else None for each, _ in shown],
         ),
-        column("p (Holm)", [p for _, p in shown], "general"),
+        column("p (Holm)", [ruling.p_holm for _, ruling in shown], "general"),
+        column("verdict on the loss", [ruling.verdict for _, ruling in shown]),
+        column("step time ratio [95 %] ↓", [_format_time(each) for each, _ in shown], "general"),
+        column("peak memory ratio ↓", [each.memory_ratio for each, _ in shown], "general"),
         column("in single combinations", [_format_singles(task, each) for each, _ in shown]),
         column(
             "seeds x combinations",
@@ -51,22 +54,75 @@ def tabulate_contrasts(task: Task, contrasts: Sequence[Contrast]) -> Table:
         column("combinations lost", [str(each.num_lost) for each, _ in shown]),
         column("diverged runs", [_format_diverged(each) for each, _ in shown]),
     ]
-    if is_metered:
-        columns += [
-            column("step time ratio ↓", [each.time_ratio for each, _ in shown], "general"),
-            column("peak memory ratio ↓", [each.memory_ratio for each, _ in shown], "general"),
-        ]
     return Table(
         name=f"effects_{slug(task.name)}",
         title=f"{task.name}: each level against its baseline",
-        columns=tuple(columns),
-        data=collect_contrasts(task, contrasts).assign(p_holm=pd.Series(p_values, dtype=float)),
-        note=f"Paired by seed: within a seed, the mean over combinations; then a t interval over seeds. "
-        f"p-values are adjusted for {len(tested)} comparison{'s' * (len(tested) != 1)} (Holm), intervals "
-        "are not. Single combinations: the smallest and the largest mean effect. Lost: a side has a seed "
-        "that did not finish, and an effect without it flatters."
-        + (f" {rest} more rows are in the CSV." if rest else ""),
+        columns=drop_empty(columns),
+        data=collect_contrasts(task, contrasts).assign(
+            p_holm=pd.Series([ruling.p_holm for ruling in rulings], dtype=float),
+            verdict=[ruling.verdict for ruling in rulings],
+        ),
+        note="Paired "
+        "by seed: "
+        "within a "
+        "seed, the "
+        "mean over "
+        "combinations; "
+        "then a t "
+        "interval "
+        "over seeds. "
+        "p-values are "
+        "adjusted for "
+        f"{num_tested} "
+        f"comparison{'s' * (num_tested != 1)} "
+        "(Holm), "
+        "intervals "
+        "are not. "
+        "Identical: "
+        "every loss "
+        "equals the "
+        "baseline's "
+        "to the last "
+        "bit. Single "
+        "combinations: "
+        "the smallest "
+        "and the "
+        "largest mean "
+        "effect. "
+        "Lost: a side "
+        "has a seed "
+        "that did not "
+        "finish, and "
+        "an effect "
+        "without it "
+        "flatters." + _explain_price(contrasts) + (f" {rest} more rows are in the CSV." if rest else ""),
     )
+
+
+def _format_time(each: Contrast) -> str | None:
+    if each.time is None:
+        return "no speed claim" if each.time_obstacle else None
+    return format_pace(each.time)
+
+
+def _explain_price(contrasts: Sequence[Contrast]) -> str:
+    """Return how step times were compared, as the end of a note."""
+    paces = [each.time for each in contrasts if each.time is not None]
+    parts = []
+    if any(pace.interval for pace in paces):
+        parts.append(
+            " Step time: both ratios to the reference step that the cells were interleaved with, divided; "
+            "intervals are combined on the log scale (root of the sum of squares), combinations as a "
+            "geometric mean. Within noise: the interval holds 1, or 1 is no further than the A/A noise."
+        )
+    if any(pace.interval is None for pace in paces):
+        parts.append(
+            " A step time ratio without an interval is of two mean times: the cells have another model or "
+            "batch, and so no reference step in common."
+        )
+    obstacles = dict.fromkeys(each.time_obstacle for each in contrasts if each.time_obstacle)
+    parts += [f" {obstacle[:1].upper()}{obstacle[1:]}." for obstacle in obstacles if obstacle]
+    return "".join(parts)
 
 
 def _format_singles(task: Task, each: Contrast) -> str | None:

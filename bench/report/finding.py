@@ -7,8 +7,11 @@ from collections.abc import Sequence
 from bench.report.best import Contest, Match
 from bench.report.choice import Choice
 from bench.report.contrast import Contrast, format_effect, list_contrasts
+from bench.report.contrast_claim import Ruling, rule
 from bench.report.factor import Task, find_tasks
+from bench.report.pace import format_pace
 from bench.report.sweep import Sweep
+from bench.report.variant import COST_KEYS
 from bench.report.verdict import format_range, scale_of
 
 
@@ -19,12 +22,30 @@ def say_factors(sweep: Sweep) -> tuple[str, ...]:
     )
 
 
+def say_prices(sweep: Sweep) -> tuple[str, ...]:
+    """Return what precision, recomputing, compiling and implementations do, for each task's reference."""
+    said = []
+    for task in find_tasks(sweep):
+        contrasts = list_contrasts(task)
+        optimizer = task.arena.reference.study.optimizer.name
+        said += [
+            _say_price(task, each, ruling)
+            for each, ruling in zip(contrasts, rule(task, contrasts), strict=True)
+            if each.optimizer == optimizer and each.factor.key in (*COST_KEYS, "precision")
+        ]
+    return tuple(said)
+
+
 def say_contrasts(task: Task, contrasts: Sequence[Contrast]) -> tuple[str, ...]:
     """Return one sentence per optimizer and factor, those that lower the loss most first."""
     groups: dict[tuple[str, str], list[Contrast]] = {}
-    for each in contrasts:
-        groups.setdefault((each.optimizer, each.factor.name), []).append(each)
-    said = sorted((_lowest(group), _say(task, group)) for group in groups.values())
+    prices: list[tuple[float, str]] = []
+    for each, ruling in zip(contrasts, rule(task, contrasts), strict=True):
+        if each.factor.key in (*COST_KEYS, "precision"):
+            prices.append((_lowest([each]), _say_price(task, each, ruling)))
+        else:
+            groups.setdefault((each.optimizer, each.factor.name), []).append(each)
+    said = sorted([*((_lowest(group), _say(task, group)) for group in groups.values()), *prices])
     return tuple(sentence for _, sentence in said)
 
 
@@ -83,6 +104,24 @@ def _say(task: Task, group: Sequence[Contrast]) -> str:
     return f"{start}: {what} against {factor.baseline}: {listed}; {_count(best)}{gap}."
 
 
+def _say_price(task: Task, each: Contrast, ruling: Ruling) -> str:
+    """Return what another way of computing a step does to the loss, and to the cost."""
+    start = (
+        f"On {task.name}, {each.optimizer}, {each.factor.name} {each.level} instead of {each.factor.baseline}"
+    )
+    if each.effect is None or not each.is_whole:
+        return f"{start}: {ruling.verdict}{_price(each)}."
+    if each.is_identical:
+        return (
+            f"{start} gives the same final validation losses to the last bit, {_count(each)}{_price(each)}."
+        )
+    effect = format_effect(task, each.effect)
+    if ruling.is_tied:
+        held = f"leaves the final validation loss within the margin: {effect}"
+        return f"{start} {held}, {_count(each)}{_price(each)}."
+    return f"{start}, final validation loss {ruling.verdict}: {effect}, {_count(each)}{_price(each)}."
+
+
 def _show(task: Task, each: Contrast) -> str:
     assert each.effect is not None
     return f"{each.level} {format_effect(task, each.effect)}"
@@ -96,11 +135,13 @@ def _count(each: Contrast) -> str:
 
 def _price(each: Contrast) -> str:
     parts = []
-    if each.time_ratio is not None:
-        parts.append(f"{each.time_ratio:.2g}x the step time")
+    if each.time is not None:
+        parts.append(f"{format_pace(each.time).replace(', within noise', '')}x the step time")
+        parts[-1] += " (within noise)" * each.time.is_noise
     if each.memory_ratio is not None:
         parts.append(f"{each.memory_ratio:.2g}x the peak memory")
-    return f", at {' and '.join(parts)}" if parts else ""
+    silence = f"; {each.time_obstacle}" if each.time is None and each.time_obstacle else ""
+    return (f", at {' and '.join(parts)}" if parts else "") + silence
 
 
 def _say_match(task: Task, contest: Contest, match: Match) -> str:

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 from typing import Any
 
 import msgspec
 
+from bench.report.label import label_cells
+from bench.report.naming import find_differing, flatten, number_repeats, show_value
 from bench.report.sweep import Arena, Cell
+from bench.report.variant import show_precision
 from bench.spec import Study
 from bench.stats import summarise
 
@@ -32,13 +33,14 @@ def group_arenas(cells: Sequence[Cell], reference: str | None) -> tuple[Arena, .
     names = _name_arenas([workload_label(group[0].study) for group in groups.values()], settings)
     arenas = []
     for name, setting, group in zip(names, settings, groups.values(), strict=True):
-        labelled = _label_cells(group)
-        ordered = tuple(sorted(labelled, key=_rank))
+        labelled = sorted(label_cells(group), key=_rank)
+        ordered = tuple(cell for cell in labelled if cell.variant_of is None)
         arenas.append(
             Arena(
                 name=name,
                 settings=setting,
                 cells=ordered,
+                variants=tuple(cell for cell in labelled if cell.variant_of is not None),
                 reference=_choose_reference(ordered, reference),
                 device=_device(ordered[0]),
             )
@@ -54,7 +56,7 @@ def workload_label(study: Study) -> str:
 
 def arena_settings(cell: Cell) -> dict[str, str]:
     """Return every setting that may move a number, but the optimizer's: dotted key -> value as text."""
-    return {key: _show(value) for key, value in flatten(_raw_settings(cell)).items()}
+    return {key: show_value(value) for key, value in flatten(_raw_settings(cell)).items()}
 
 
 def _raw_settings(cell: Cell) -> dict[str, Any]:
@@ -67,7 +69,7 @@ def _raw_settings(cell: Cell) -> dict[str, Any]:
         "data": msgspec.to_builtins(study.data),
         "model": msgspec.to_builtins(study.model),
         "schedule": msgspec.to_builtins(study.schedule),
-        "precision": msgspec.to_builtins(study.precision),
+        "precision": show_precision(cell),
         "horizon": study.horizon,
         "budget": msgspec.to_builtins(study.budget),
         "search": _search_settings(study),
@@ -86,36 +88,8 @@ def _search_settings(study: Study) -> dict[str, Any]:
     return dict(settings)
 
 
-def flatten(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Return nested settings under dotted keys, as typed; a name stands for its group."""
-    flat: dict[str, Any] = {}
-    for key, item in value.items():
-        path = prefix if key in ("name", "args") and prefix else f"{prefix}.{key}" if prefix else key
-        if isinstance(item, dict):
-            flat.update(flatten(item, path))
-        else:
-            flat[path] = item
-    return flat
-
-
 def _device(cell: Cell) -> str:
     return cell.ends[0].run.device if cell.ends else cell.study.device
-
-
-def _show(value: Any) -> str:
-    if isinstance(value, float):
-        # Six digits unless they hide a difference.
-        return f"{value:g}" if float(f"{value:g}") == value else repr(value)
-    return "null" if value is None else str(value)
-
-
-def _differing(settings: Sequence[dict[str, str]]) -> list[str]:
-    """Return the keys that differ, without those that a differing group name already explains."""
-    keys = list(dict.fromkeys(key for setting in settings for key in setting))
-    differing = [key for key in keys if len({setting.get(key) for setting in settings}) > 1]
-    # The star of a modified workload names none of its parts.
-    groups = {key for key in differing if key != "workload"}
-    return [key for key in differing if key.split(".")[0] == key or key.split(".")[0] not in groups]
 
 
 def _name_arenas(labels: Sequence[str], settings: Sequence[dict[str, str]]) -> list[str]:
@@ -128,53 +102,15 @@ def _name_arenas(labels: Sequence[str], settings: Sequence[dict[str, str]]) -> l
             for other_label, other in zip(labels, settings, strict=True)
             if other_label == label or other_label == label.replace("* at ", " at ").removesuffix("*")
         ]
-        differing = [key for key in _differing(rivals) if key != "workload"]
-        names.append(" ".join([label, *(f"{key}={setting.get(key, 'null')}" for key in differing)]))
-    return _number_repeats(names)
+        differing = [key for key in find_differing(rivals) if key != "workload"]
+        names.append(" ".join([label, *(_name_setting(key, setting) for key in differing)]))
+    return number_repeats(names)
 
 
-def _number_repeats(names: Sequence[str]) -> list[str]:
-    """Return the names with ` #2`, ` #3` at repeats: whatever a name holds, no two things share one."""
-    taken: set[str] = set()
-    unique = []
-    for name in names:
-        candidate, number = name, 1
-        while candidate in taken:
-            number += 1
-            candidate = f"{name} #{number}"
-        taken.add(candidate)
-        unique.append(candidate)
-    return unique
-
-
-def _label_cells(group: Sequence[Cell]) -> list[Cell]:
-    """Return an arena's cells under labels of their own; of a cell asked for twice, the longer one."""
-    unique: dict[str, Cell] = {}
-    for cell in group:
-        key = json.dumps(msgspec.to_builtins(cell.study.optimizer), sort_keys=True)
-        known = unique.get(key)
-        if known is None or len(known.ends) < len(cell.ends):
-            unique[key] = cell
-    by_name: dict[str, list[Cell]] = defaultdict(list)
-    # By settings, not by order of arrival: labels may not depend on the order of the command line.
-    for _, cell in sorted(unique.items()):
-        by_name[cell.study.optimizer.name].append(cell)
-    cells, labels = [], []
-    for name, namesakes in by_name.items():
-        settings = [_optimizer_settings(cell) for cell in namesakes]
-        differing = _differing(settings)
-        for cell, setting in zip(namesakes, settings, strict=True):
-            cells.append(cell)
-            labels.append(" ".join([name, *(f"{key}={setting.get(key, 'null')}" for key in differing)]))
-    return [replace(cell, label=label) for cell, label in zip(cells, _number_repeats(labels), strict=True)]
-
-
-def _optimizer_settings(cell: Cell) -> dict[str, str]:
-    settings = msgspec.to_builtins(cell.study.optimizer)
-    # The range to search changes no number here.
-    del settings["search"], settings["name"]
-    settings["_target_"] = settings.pop("target")
-    return {key: _show(value) for key, value in flatten(settings).items()}
+def _name_setting(key: str, setting: dict[str, str]) -> str:
+    value = setting.get(key, "null")
+    # The names of precisions say of themselves what they are.
+    return value if key == "precision" else f"{key}={value}"
 
 
 def _rank(cell: Cell) -> tuple[bool, bool, float, str]:

@@ -7,6 +7,7 @@ from collections import Counter
 from bench.report.effort import describe_effort
 from bench.report.escape import measure, shorten
 from bench.report.sweep import Arena, Sweep
+from bench.report.variant import show_precision
 
 MAX_COLUMNS = 100
 _ORDER = (
@@ -28,7 +29,7 @@ def write_header(sweep: Sweep) -> str:
     counts = [(statuses[status], status) for status in _ORDER if statuses[status]]
     cached = f" ({sweep.num_cached} cached)" if sweep.num_cached else ""
     total = len(sweep.ends)
-    num_not_run = sum(cell.obstacle is not None for arena in sweep.arenas for cell in arena.cells)
+    num_not_run = sum(cell.obstacle is not None for arena in sweep.arenas for cell in arena.all_cells)
     rest = f", {num_not_run} cell{'s' * (num_not_run != 1)} not run" if num_not_run else ""
     state = "INTERRUPTED | " * sweep.manifest.is_interrupted + "PRELIMINARY | " * sweep.is_preliminary
     ending = f" | {format_duration(sweep.manifest.wall_s)}" if sweep.manifest.wall_s is not None else ""
@@ -49,7 +50,7 @@ def write_basis(sweep: Sweep) -> list[str]:
     facts = [f"{machine.device} {shorten(machine.device_name, 34)}, torch {machine.torch}"]
     if all(arena.obstacle for arena in sweep.arenas):
         return [shorten(facts[0], MAX_COLUMNS)]
-    facts.append("/".join(dict.fromkeys(arena.study.precision.name for arena in sweep.arenas)))
+    facts.append("/".join(dict.fromkeys(show_precision(arena.cells[0]) for arena in sweep.arenas)))
     facts.append(f"margin {', '.join(dict.fromkeys(_show_margin(arena) for arena in sweep.arenas))}")
     varied = f"seeds change {' / '.join(dict.fromkeys(arena.vary for arena in sweep.arenas))}"
     effort = describe_effort(sweep.arenas)
@@ -70,7 +71,9 @@ def shorten_line(line: str) -> str:
 
 def _count_seeds(sweep: Sweep, kind: str) -> str:
     # A cell whose search found no setting has no seeds to run.
-    cells = [cell for arena in sweep.arenas for cell in arena.cells if cell.ends and cell.obstacle is None]
+    cells = [
+        cell for arena in sweep.arenas for cell in arena.all_cells if cell.ends and cell.obstacle is None
+    ]
     counts = sorted({len(cell.ends) for cell in cells}) or [0]
     span = "-".join(map(str, dict.fromkeys((counts[0], counts[-1]))))
     return f"{span} paired {kind}seed{'s' * (counts != [1])}"

@@ -25,19 +25,23 @@ def show_level(value: Any) -> str:
     return str(value)
 
 
-def sort_levels(values: Sequence[Any], listed: Sequence[str]) -> tuple[str, ...]:
+def sort_levels(values: Sequence[Any], listed: Sequence[str], first: str | None = None) -> tuple[str, ...]:
     """Return each level once, the baseline first.
 
-    Nothing (null, false, none, off) stands before numbers, which rise, and these before words, which keep the
-    order of the command: what a reader listed first is what the rest is compared with.
+    The level named first comes first, if it is there. Nothing (null, false, none, off) stands before numbers,
+    which rise, and these before words, which keep the order of the command: what a reader listed first is
+    what the rest is compared with.
 
     Args:
         values: As typed, in any order.
         listed: The words of the command for this setting; any others come last, by the alphabet.
+        first: The level that others are compared with whatever the order of the command; None: none is.
     """
 
     def rank(text: str) -> tuple[int, float, int, str]:
         value = typed[text]
+        if text == first:
+            return -1, 0.0, 0, text
         if text.lower() in _NOTHING:
             return 0, 0.0, 0, text
         if is_number(value):

@@ -74,6 +74,9 @@ def assign_looks(sweep: Sweep) -> dict[str, Look]:
     looks = {label: REFERENCE_LOOK for label in references}
     for index, label in enumerate(coloured):
         looks[label] = Look(colour=COLOURS[index % len(COLOURS)], marker=MARKERS[index % len(MARKERS)])
+    # The same optimizer, however its step is computed.
+    for cell in (cell for arena in sweep.arenas for cell in arena.variants):
+        looks.setdefault(cell.label, looks[cell.variant_of or cell.label])
     return looks
 
 

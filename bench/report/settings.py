@@ -10,9 +10,10 @@ import pandas as pd
 
 from bench.report.alone import shorten_names
 from bench.report.escape import slug
-from bench.report.group import flatten
+from bench.report.naming import flatten
 from bench.report.sweep import Arena, Cell
 from bench.report.tables import Column, Table
+from bench.report.variant import show_compile, show_recompute
 
 _MAX_ROWS = 200
 
@@ -31,7 +32,7 @@ def tabulate_settings(arena: Arena) -> Table:
 
 def tabulate_optimizers(arena: Arena) -> Table:
     """Return the settings of each optimizer of an arena."""
-    rows = [_describe_optimizer(cell) for cell in arena.cells]
+    rows = [_describe_optimizer(cell) for cell in arena.all_cells]
 
     def column(header: str, key: str, *, is_number: bool = False) -> Column:
         return Column(
@@ -48,6 +49,8 @@ def tabulate_optimizers(arena: Arena) -> Table:
             column("weight decay", "weight_decay", is_number=True),
             column("its kind", "weight_decay_kind"),
             column("implementation", "impl"),
+            column("recompute", "recompute"),
+            column("compile", "compile"),
             column("arguments", "arguments"),
             column("declared lr (range; source)", "lr_declared"),
         ),
@@ -58,7 +61,7 @@ def tabulate_optimizers(arena: Arena) -> Table:
 
 def tabulate_pooled(arenas: Sequence[Arena]) -> tuple[Table, ...]:
     """Return one table of what all cells of several arenas share, and one of what they differ in."""
-    cells = [(arena, cell) for arena in arenas for cell in arena.cells]
+    cells = [(arena, cell) for arena in arenas for cell in arena.all_cells]
     settings = [{**arena.settings, **_name_settings(cell)} for arena, cell in cells]
     keys = list(dict.fromkeys(key for each in settings for key in each))
     differing = [key for key in keys if len({each.get(key) for each in settings}) > 1]
@@ -116,7 +119,7 @@ def _turn(
         Column(header="key", cells=tuple(keys)),
         *(
             Column(
-                header=f"{short[arena.name]} {cell.label}" if len(arena.cells) > 1 else short[arena.name],
+                header=f"{short[arena.name]} {cell.label}" if len(arena.all_cells) > 1 else short[arena.name],
                 cells=tuple(_show(each.get(key)) for key in keys),
             )
             for (arena, cell), each in shown
@@ -149,6 +152,8 @@ def _describe_optimizer(cell: Cell) -> dict[str, Any]:
         "weight_decay": optimizer.weight_decay,
         "weight_decay_kind": optimizer.weight_decay_kind or "unknown",
         "impl": optimizer.impl or "the class decides",
+        "recompute": show_recompute(cell),
+        "compile": show_compile(cell),
         "arguments": ", ".join(f"{key.removeprefix('args.')}={value}" for key, value in args.items()),
         "lr_declared": f"{search.default:g} ({search.low:g} to {search.high:g}; {search.source})",
     }

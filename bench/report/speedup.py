@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal
 
-from bench.report.sweep import Arena, Cell, finite
+from bench.report.pace import compare_steps
+from bench.report.sweep import Arena, Cell
 from bench.stats import MIN_PAIRS, summarise, t_interval
 
 # Settings that a horizon decides by itself.
@@ -149,6 +150,5 @@ def _measure(base: Arena, cell: Cell, references: Sequence[Cell]) -> Share:
 
 
 def _compare_step_times(cell: Cell, reference: Cell) -> float | None:
-    mine = finite(cell.cost.step_mean_s) if cell.cost is not None else None
-    other = finite(reference.cost.step_mean_s) if reference.cost is not None else None
-    return mine / other if mine and other else None
+    pace = compare_steps(cell, reference)
+    return None if pace is None else pace.ratio

@@ -44,6 +44,9 @@ class Cell:
     search: SearchRecord | None = None
     # Why there is no cost although it was asked for.
     metering_detail: str | None = None
+    # Label of the cell that stands for this one where optimizers are compared: the same, computed in a
+    # plainer way. None: it stands for itself.
+    variant_of: str | None = None
 
     @property
     def obstacle(self) -> str | None:
@@ -96,11 +99,19 @@ class Arena:
     name: str
     # Every setting but the optimizer's, dotted key -> value as text; the same for all cells.
     settings: dict[str, str]
-    # By mean final loss, cells without one last.
+    # One for each optimizer and its settings; by mean final loss, cells without one last.
     cells: tuple[Cell, ...]
+    # The same again, computed in another way: recomputed, compiled, by another implementation. They cost
+    # something else and lose nearly the same, so nothing is claimed of them here.
+    variants: tuple[Cell, ...] = ()
     reference: Cell
     # The run's resolved device kind.
     device: str
+
+    @property
+    def all_cells(self) -> tuple[Cell, ...]:
+        """Its cells and their variants."""
+        return *self.cells, *self.variants
 
     @property
     def study(self) -> Study:
@@ -143,13 +154,13 @@ class Sweep:
     @property
     def ends(self) -> tuple[RunEnd, ...]:
         """All evaluation runs of the sweep, but those of cells that can't exist here."""
-        cells = (cell for arena in self.arenas for cell in arena.cells if cell.obstacle is None)
+        cells = (cell for arena in self.arenas for cell in arena.all_cells if cell.obstacle is None)
         return tuple(end for cell in cells for end in cell.ends)
 
     @property
     def is_preliminary(self) -> bool:
         """Whether a search is still to be confirmed or widened: what is claimed now may change."""
-        cells = (cell for arena in self.arenas for cell in arena.cells)
+        cells = (cell for arena in self.arenas for cell in arena.all_cells)
         return any(cell.search is not None and not cell.search.is_final for cell in cells)
 
 

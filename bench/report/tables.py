@@ -53,6 +53,11 @@ def format_column(column: Column) -> list[str]:
     return [ABSENT if cell is None or cell == "" else str(cell) for cell in column.cells]
 
 
+def drop_empty(columns: Sequence[Column]) -> tuple[Column, ...]:
+    """Return the columns in which any row has something."""
+    return tuple(column for column in columns if any(cell not in (None, "") for cell in column.cells))
+
+
 def format_fixed(values: Sequence[float | None]) -> list[str]:
     """Return numbers with one count of decimals: 3 significant digits for the smallest that matters."""
     known = [abs(value) for value in values if value]

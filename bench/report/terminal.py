@@ -10,6 +10,7 @@ from pathlib import Path
 from bench.report.closing import list_remarks, write_not_run
 from bench.report.comparison import MIB, Row, make_rows
 from bench.report.concern import find_concerns
+from bench.report.cost_line import write_noise_line, write_price_line
 from bench.report.effects import format_effects
 from bench.report.escape import clean, measure, shorten
 from bench.report.heading import MAX_COLUMNS, shorten_line, write_basis, write_header
@@ -53,12 +54,14 @@ def write_block(sweep: Sweep) -> str:
         headline = list_remarks(arenas)[:1]
         wanted = len(arenas) + 2 + len(headline)
         warnings = _write_warnings(concerns, max(_MIN_SUITE_WARNING_LINES, space - wanted))
-        matrix = write_matrix(make_suite(arenas), space - len(warnings) - len(headline))
-        table = [*headline, *matrix]
+        prices = write_price_line(sweep)
+        matrix = write_matrix(make_suite(arenas), space - len(warnings) - len(headline) - len(prices))
+        table = [*headline, *matrix, *prices]
     else:
         table = _write_table(arenas, space - len(warnings)) if num_rows else []
         # What is good to know, where nothing has to go for it.
-        table += list_remarks(arenas)[: max(0, space - len(warnings) - len(table))]
+        remarks = [*write_price_line(sweep), *list_remarks(arenas), *write_noise_line(arenas)]
+        table += remarks[: max(0, space - len(warnings) - len(table))]
     return "\n".join([*head, *table, *warnings, *tail]) + "\n"
 
 

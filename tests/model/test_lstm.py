@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 from torch.func import vmap
 
-from bench.model.dropout import Dropout
+from bench.model.dropout import Dropout, find_layers
 from tests.models import make_inputs, make_model
 
 
@@ -27,5 +27,7 @@ def test_layers_are_torchs_stack() -> None:
 
 def test_dropout_stands_before_each_layer_and_the_head() -> None:
     model = make_model("lstm", (8,), 11, depth=2, dropout=0.5)
-    assert [type(layer) for layer in model.dropouts] == [Dropout] * 3
+    befores = [layer.before for layer in model.layers]
+    assert [type(layer) for layer in (*befores, model.dropout)] == [Dropout] * 3
+    assert find_layers(model) == [*befores, model.dropout]
     assert all(layer.dropout == 0 for layer in model.layers)

@@ -55,7 +55,7 @@ def is_narrow(block: str, num_lines: int = 16) -> bool:
 def test_every_section_of_the_default_report_was_written(golden: Path) -> None:
     html, markdown = (golden / "report.html").read_text(), (golden / "report.md").read_text()
     titles = [title for title, _ in find_sections(default_sections())]
-    assert len(titles) == 16
+    assert len(titles) == 17
     # Nothing was searched or varied, in one arena: these say so in one line.
     left_out = {"What each setting buys", "Across arenas", "Tuning", "Learning-rate robustness"}
     left_out |= {"Cost of tuning", "Speed-up"}
@@ -67,7 +67,9 @@ def test_every_section_of_the_default_report_was_written(golden: Path) -> None:
 
 def test_every_figure_has_its_data_beside_it(golden: Path) -> None:
     stems = {path.stem for path in (golden / "figures").iterdir()}
-    assert stems == {f"{kind}_photo_mlp" for kind in ("verdicts", "curves", "time", "memory", "pictures")}
+    assert stems == {
+        f"{kind}_photo_mlp" for kind in ("verdicts", "curves", "time", "speed", "memory", "pictures")
+    }
     for stem in stems:
         for ending in ("svg", "png", "csv"):
             assert (golden / "figures" / f"{stem}.{ending}").stat().st_size > 100

@@ -21,13 +21,13 @@ from bench.report.build import build
 from bench.report.chapter import Figure
 from bench.report.inline import Drawings
 from bench.report.load import load
-from bench.report.section import cost, curves, pictures, ran, warnings
+from bench.report.section import curves, memory, pictures, ran, speed, warnings
 from bench.spec import Study
 from bench.store import Store
 from tests.arenas import REFERENCE, TIED, WORSE, move, write_arenas
 from tests.sweeps import make_machine, make_result, make_run, make_study, write_sweep
 
-SECTIONS = (warnings, ran, curves, cost, pictures)
+SECTIONS = (warnings, ran, curves, speed, memory, pictures)
 ACTIVATIONS = ("relu", "tanh", "gelu")
 
 
@@ -74,11 +74,12 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_27_arenas_of_one_optimizer_fill_a_small_page(grid: Path) -> None:
     html = (grid / "report.html").read_text()
     assert "could not be written" not in html
-    assert list_stems(grid, "figures") == {"curves_alone", "memory_alone", "pictures_photo_mlp-modified"}
-    tables = {"settings_shared", "settings_differing", "runs", "cost_alone"}
+    figures = {"curves_alone", "speed_alone", "memory_alone", "pictures_photo_mlp-modified"}
+    assert list_stems(grid, "figures") == figures
+    tables = {"settings_shared", "settings_differing", "runs", "timing", "breakdown", "memory"}
     assert list_stems(grid, "tables") == tables
     # One heading for all of them in each chapter, none of its own for any.
-    assert html.count("<h3>Arenas in which one optimizer ran alone</h3>") == 3 and html.count("<h3>") == 4
+    assert html.count("<h3>Arenas in which one optimizer ran alone</h3>") == 2 and html.count("<h3>") == 3
     assert len(html) < 400_000
 
 
@@ -87,7 +88,7 @@ def test_the_data_hold_every_arena_whatever_is_shown(grid: Path) -> None:
     assert len(arenas) == 27
     points = read(grid, "figures/curves_alone.csv")
     assert {row["arena"] for row in points} == arenas and len(points) == 27 * 3 * 11
-    for name in ("tables/cost_alone.csv", "figures/memory_alone.csv"):
+    for name in ("tables/timing.csv", "tables/memory.csv", "figures/memory_alone.csv"):
         rows = read(grid, name)
         assert {row["arena"] for row in rows} == arenas and len(rows) == 27
     assert {row["arena"] for row in read(grid, "figures/pictures_photo_mlp-modified.csv")} == arenas
@@ -132,19 +133,20 @@ def test_names_on_a_page_are_unique_and_lead_somewhere(grid: Path) -> None:
 def test_one_arena_with_one_optimizer_is_shown_by_itself(tmp_path: Path) -> None:
     folder = write_sweep(tmp_path / "results", [(make_study(), [0.01] * 3)])
     show(folder, *SECTIONS)
-    kinds = ("curves", "time", "memory", "pictures")
+    kinds = ("curves", "time", "speed", "memory", "pictures")
     assert list_stems(folder, "figures") == {f"{kind}_photo_mlp" for kind in kinds}
-    assert {"settings_photo_mlp", "optimizers_photo_mlp", "cost_photo_mlp"} < list_stems(folder, "tables")
+    assert {"settings_photo_mlp", "optimizers_photo_mlp", "timing", "memory"} < list_stems(folder, "tables")
 
 
 def test_arenas_of_several_optimizers_stay_apart_from_those_of_one(tmp_path: Path) -> None:
     both = {"adamw": REFERENCE, "sgd": WORSE}
     folder = write_arenas(tmp_path, [both, {"adamw": REFERENCE}, {"adam": TIED}])
-    show(folder, ran, curves, cost)
+    show(folder, ran, curves, speed, memory)
     stems = list_stems(folder, "figures")
     assert {"curves_task0", "time_task0", "memory_task0", "curves_alone", "memory_alone"} <= stems
-    assert not {"curves_task1", "time_task1", "memory_task2"} & stems
-    assert {"settings_task0", "cost_task0", "cost_alone"} <= list_stems(folder, "tables")
+    assert {"speed_task0", "speed_alone"} <= stems
+    assert not {"curves_task1", "time_task1", "memory_task2", "speed_task1"} & stems
+    assert {"settings_task0", "timing", "memory"} <= list_stems(folder, "tables")
     sweep = load(folder, None)
     assert [[arena.name for arena in part] for part in split_alone(sweep)] == [
         ["task0"],
@@ -256,7 +258,7 @@ def test_a_wide_picture_is_shown_smaller(tmp_path: Path) -> None:
 
 
 def test_drawings_are_small(grid: Path) -> None:
-    for name in ("curves_alone", "memory_alone"):
+    for name in ("curves_alone", "speed_alone", "memory_alone"):
         svg = (grid / "figures" / f"{name}.svg").read_text()
         assert len(svg) < 200_000
         coordinates = " ".join(re.findall(r'\s(?:d|x|y)="([^"]*)"', svg))

@@ -97,10 +97,8 @@ def start(
 
 
 def context() -> ForkServerContext:
-    """Return where processes come from: forks of a server that has imported everything."""
-    found = multiprocessing.get_context("forkserver")
-    found.set_forkserver_preload(["tests.search.searching", "torch", "optuna._gp.acqf_mixed"])
-    return found
+    """Return where processes come from: forks of the server that has imported everything (see conftest)."""
+    return multiprocessing.get_context("forkserver")
 
 
 def run_together(journal: Path, search: Search, *, processes: int = 2, num: int = 1) -> list[list[int]]:

@@ -11,9 +11,11 @@ from matplotlib.ticker import FuncFormatter, MaxNLocator
 
 from bench.report.chapter import Figure
 from bench.report.contrast import Contrast, collect_contrasts, format_effect
+from bench.report.contrast_claim import is_flat
 from bench.report.escape import slug
 from bench.report.factor import Task
 from bench.report.look import INK, Look, finish, name_label, new_drawing, styled
+from bench.report.variant import COST_KEYS
 from bench.report.verdict import scale_of
 
 _MAX_COLUMNS = 4
@@ -29,17 +31,14 @@ def draw_effects(task: Task, contrasts: Sequence[Contrast], looks: Mapping[str, 
         contrasts: All of the task's.
         looks: Optimizer -> look.
     """
-    factors = [
-        (name, levels)
-        for name, levels in task.factors
-        if any(each.effect is not None for each in contrasts if each.factor.name == name)
-    ]
+    by_name = {name: [each for each in contrasts if each.factor.name == name] for name, _ in task.factors}
+    known = [pair for pair in task.factors if any(each.effect is not None for each in by_name[pair[0]])]
+    flat = [name for name, _ in known if is_flat(task, by_name[name])]
+    factors = [pair for pair in known if pair[0] not in flat]
     if not factors:
         return None
     unit, _ = scale_of(task.arena)
-    spans = {
-        name: _find_span([each for each in contrasts if each.factor.name == name]) for name, _ in factors
-    }
+    spans = {name: _find_span(by_name[name]) for name, _ in factors}
     sizes = [high - low for low, high in spans.values()]
     is_shared = max(sizes) <= _SAME_SCALE * min(sizes)
     if is_shared:
@@ -50,8 +49,7 @@ def draw_effects(task: Task, contrasts: Sequence[Contrast], looks: Mapping[str, 
     with styled():
         drawing, panels = new_drawing(max(5.0, 2.75 * columns + 0.7), 0.6 + 2.9 * rows, len(factors), columns)
         for index, (axes, (name, levels)) in enumerate(zip(panels, factors, strict=True)):
-            shown = [each for each in contrasts if each.factor.name == name]
-            _draw_panel(axes, task, shown, levels, looks)
+            _draw_panel(axes, task, by_name[name], levels, looks)
             _scale(axes, task, spans[name])
             axes.set_title(name_label(name, 28), fontsize=10)
             is_left = index % columns == 0
@@ -71,7 +69,8 @@ def draw_effects(task: Task, contrasts: Sequence[Contrast], looks: Mapping[str, 
         return finish(
             drawing,
             name=f"factors_{slug(task.name)}",
-            caption=_explain(task, contrasts, is_shared=is_shared),
+            caption=_explain(task, contrasts, is_shared=is_shared)
+            + f" Not drawn, since the loss does not change by it: {', '.join(flat)}." * bool(flat),
             alt=f"Small multiples of what each setting does to the final validation loss on {task.name}: "
             + "; ".join(
                 f"{each.optimizer} {each.factor.name} {each.level} {format_effect(task, each.effect)}"
@@ -88,14 +87,14 @@ def _find_span(contrasts: Sequence[Contrast]) -> tuple[float, float]:
     values = [0.0]
     means = [each.effect.mean for each in contrasts if each.effect is not None]
     largest = max((abs(mean) for mean in means), default=0.0)
+    # Of another way of computing, how far the loss may move is the question.
+    is_price = contrasts[0].factor.key in (*COST_KEYS, "precision")
     for each in contrasts:
         if each.effect is not None:
             low, high = each.effect.interval or (each.effect.mean, each.effect.mean)
-            # An interval of few seeds may not push what was measured into a corner.
-            values += [
-                max(low, min(each.effect.mean, -2 * largest)),
-                min(high, max(each.effect.mean, 2 * largest)),
-            ]
+            # Else an interval of few seeds may not push what was measured into a corner.
+            reach = math.inf if is_price else 2 * largest
+            values += [max(low, min(each.effect.mean, -reach)), min(high, max(each.effect.mean, reach))]
     low, high = min(values), max(values)
     room = 0.08 * ((high - low) or 1.0)
     return low - room, high + room

@@ -13,6 +13,7 @@ from bench.report.look import finish, name_label, new_drawing, styled
 from bench.report.plot.grid import Field, draw_bar, draw_grid, make_norm
 from bench.report.sweep import Cell
 from bench.report.tuning import find_initial_loss
+from bench.report.variant import COST_KEYS
 from bench.stats import summarise
 
 _MAX_COLUMNS = 3
@@ -23,7 +24,12 @@ _MAX_VALUES = 64
 def draw_pair(task: Task) -> Figure | None:
     """Draw final validation loss over two settings, a panel per optimizer that varies exactly two."""
     grids = [
-        grid for grid in task.grids if len(grid.factors) == 2 and any(map(_average, grid.cells.values()))
+        grid
+        for grid in task.grids
+        if len(grid.factors) == 2
+        # A map in which one side moves nothing says less than a row of a table.
+        and not any(factor.key in COST_KEYS for factor in grid.factors)
+        and any(map(_average, grid.cells.values()))
     ]
     if not grids:
         return None

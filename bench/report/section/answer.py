@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from bench.report.across import count_comparisons
 from bench.report.chapter import Block, Note, Notes, Text
 from bench.report.concern import find_not_run
+from bench.report.cost_line import say_cost
 from bench.report.effort import describe_effort
-from bench.report.finding import say_factors
+from bench.report.finding import say_factors, say_prices
 from bench.report.power import describe_floor, find_floor
 from bench.report.suite import MANY_ARENAS, make_suite, tabulate_suite
 from bench.report.sweep import Arena, Sweep
 from bench.report.unbeaten import UNBEATEN, write_headline
+from bench.report.variant import show_precision
 from bench.report.verdict import ALPHA, Judgement, format_range, judge, scale_of
 from bench.stats import expect_false_arenas
 
@@ -45,6 +47,8 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         blocks.append(tabulate_suite(make_suite(arenas)))
     else:
         blocks += [Notes(items=_list_sentences(arena)) for arena in arenas]
+        prices = say_prices(sweep)[:_MAX_SENTENCES]
+        blocks += [Notes(items=tuple(Note(text=each) for each in prices))] if prices else []
     if not_run := find_not_run(sweep):
         blocks.append(Notes(items=tuple(Note(text=each.text) for each in not_run)))
     if sum(tested):
@@ -71,6 +75,9 @@ def _list_sentences(arena: Arena) -> tuple[Note, ...]:
         sentences.append(
             Note(text=f"On {arena.name}, {arena.reference.label} ran alone: nothing to compare.")
         )
+    cost = say_cost(arena)
+    if cost is not None:
+        sentences.append(Note(text=cost))
     floor = find_floor(arena)
     if floor is not None:
         sentences.append(Note(text=f"{describe_floor(floor, is_open=False)}."))
@@ -87,7 +94,10 @@ def _warn_of_chance(tested: Sequence[int]) -> str:
 
 
 def _say(arena: Arena, each: Judgement) -> str:
-    where = f"On {arena.name} ({arena.study.precision.name}, {arena.device})"
+    precision = show_precision(arena.cells[0])
+    # A sweep over precisions has it in the arena's name.
+    told = arena.device if precision in arena.name.split(" ") else f"{precision}, {arena.device}"
+    where = f"On {arena.name} ({told})"
     who, reference = each.cell.label, arena.reference.label
     effect = each.effect
     word = each.verdict.partition(",")[0]

@@ -13,7 +13,9 @@ from bench.report.finding import say_contest, say_contrasts
 from bench.report.look import Look, assign_looks
 from bench.report.plot.factor import draw_effects
 from bench.report.plot.pair import draw_pair
+from bench.report.plot.price import draw_prices
 from bench.report.sweep import Sweep
+from bench.report.variant import COST_KEYS
 
 TITLE = "What each setting buys"
 # More sentences than this are what the tables are for.
@@ -39,6 +41,9 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         figure = draw_effects(task, contrasts, looks)
         if figure is not None:
             blocks.append(figure)
+        prices = draw_prices(task, contrasts, looks)
+        if prices is not None:
+            blocks.append(prices)
         blocks.append(tabulate_contrasts(task, contrasts))
         pair = draw_pair(task)
         if pair is not None:
@@ -83,11 +88,13 @@ def _introduce(task: Task) -> str:
         "Varied: "
         + "; ".join(f"{name} ({', '.join(levels)})" for name, levels in task.factors)
         + f". {' and '.join(grids)}, {' or '.join(map(str, seeds))} seeds each. Every level is compared with "
-        "the first one named, its baseline (nothing, else the smallest number, else the first word listed), "
+        "the first one named, its baseline (fp32, fused or nothing, else the smallest number, else the first "
+        "word listed), "
         "for one optimizer at a time and with all else equal. An effect is a mean over the combinations of "
         "the other settings: where they pull on one another, the single combinations of the table say so.",
     ]
-    if any(cell.search is None for cell in cells) and "optimizer.lr" not in factors:
+    is_about_loss = any(key not in (*COST_KEYS, "precision") for key in factors)
+    if is_about_loss and any(cell.search is None for cell in cells) and "optimizer.lr" not in factors:
         parts.append(
             "The learning rate was not searched for: it is the same at every level, and may suit one better "
             "than another."

@@ -27,7 +27,7 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
             "run_id": end.id,
         }
         for arena in sweep.arenas
-        for cell in arena.cells
+        for cell in arena.all_cells
         if cell.obstacle is None
         for end in cell.ends
         if end.val_loss is None
@@ -62,13 +62,13 @@ def _list_not_run(sweep: Sweep) -> list[Block]:
     """Return what could not run here at all: one row for each optimizer, or for a whole arena."""
     rows = []
     for arena in sweep.arenas:
-        labels = [cell.label for cell in arena.cells if cell.obstacle is not None]
+        labels = [cell.label for cell in arena.all_cells if cell.obstacle is not None]
         if arena.obstacle is not None:
             rows.append({"arena": arena.name, "optimizer": ", ".join(labels), "reason": arena.obstacle})
             continue
         rows += [
             {"arena": arena.name, "optimizer": cell.label, "reason": cell.obstacle}
-            for cell in arena.cells
+            for cell in arena.all_cells
             if cell.obstacle is not None
         ]
     if not rows:

@@ -68,9 +68,18 @@ _PARAGRAPHS = (
     "arXiv:2306.07179). Interpolated between lengths in log steps and log loss, never extrapolated.",
     "Failures. A diverged or failed seed is a result: the cell shows k/n and no mean over the survivors. "
     "Curves end where the first seed of a cell ends.",
-    "Cost. Step time, throughput and memory come from a short measurement of plain steps, taken "
-    "apart from the training runs, by themselves. Parameters, gradients and state are summed from their "
-    "tensors; activations and other are the peak less that sum.",
+    "Step time. From a short measurement apart from the training runs, with nothing beside it, in turns "
+    "with a fixed reference step (SGD in fp32) of the same model, data and batch, and with that step again "
+    "(A/A), so that what the machine does meanwhile falls on all alike. Two cells compare by the ratio of "
+    "their ratios to it, intervals combined on the log scale as those of independent measurements. Where a "
+    "table of results shows times, each is divided by how slow the reference step was beside it. Nothing "
+    "is said of the speed of a precision that the device only emulates. MFU counts the model's operations, "
+    "without what recomputing adds (Chowdhery et al. 2022, arXiv:2204.02311, appendix B).",
+    "Memory. Parameters, gradients and state are summed from their tensors; the peak is measured in one "
+    "steady step, and predicted by taking that step with tensors that have sizes and no content.",
+    "Ways of computing. What recomputing, compiling or another implementation does to a loss is in its "
+    "last bits, so such cells are no rivals: the plainest that finished is compared for all of them, and "
+    "the others are held against it by seed under What each setting buys.",
     "Weight decay. Cumulative decay is the sum over steps of lr x weight decay, with the lr of the "
     "schedule (Loshchilov and Hutter 2019, arXiv:1711.05101): about the share of a weight that decoupled "
     "decay takes off.",

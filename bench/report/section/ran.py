@@ -13,6 +13,7 @@ from bench.report.effort import describe_effort
 from bench.report.settings import tabulate_optimizers, tabulate_pooled, tabulate_settings
 from bench.report.sweep import Arena, Sweep
 from bench.report.tables import Column, Table
+from bench.report.variant import show_compile, show_precision, show_recompute
 
 TITLE = "What ran"
 _MAX_ROWS = 200
@@ -73,12 +74,12 @@ def _describe(arena: Arena) -> str:
     warmup = f"{100 * schedule.warmup:.3g} % linear warm-up, then " if schedule.warmup else ""
     ending = "" if schedule.name == "constant" else f" to {schedule.floor:.3g} of the peak"
     # A cell whose search found no setting has none to run.
-    seeds = sorted({len(cell.ends) for cell in arena.cells if cell.ends and not cell.obstacle}) or [0]
+    seeds = sorted({len(cell.ends) for cell in arena.all_cells if cell.ends and not cell.obstacle}) or [0]
     return (
         f"{study.model.name} on {data.name} {data.version} (licence {data.licence}, {digest}), "
         f"{budget.steps} steps of {budget.batch_size} {data.item}s (budget {budget.name}), "
         f"{budget.evaluations} evaluations, schedule: {warmup}{schedule.name}{ending}, per "
-        f"{schedule.interval}; {study.precision.name} on {arena.device} with {study.threads} "
+        f"{schedule.interval}; {show_precision(arena.cells[0])} on {arena.device} with {study.threads} "
         f"thread{'s' * (study.threads != 1)}; {' or '.join(map(str, seeds))} evaluation "
         f"seed{'s' * (seeds != [1])}, the same for all optimizers, which vary {arena.vary}; "
         f"{_describe_search(arena)}"
@@ -110,7 +111,7 @@ def _describe_search(arena: Arena) -> str:
 def _tabulate_runs(sweep: Sweep) -> Table:
     rows: list[dict[str, Any]] = []
     for arena in sweep.arenas:
-        for cell in arena.cells:
+        for cell in arena.all_cells:
             # What can't exist here is said once, not once a seed.
             for end in cell.ends if cell.obstacle is None else cell.ends[:1]:
                 result = end.result
@@ -123,7 +124,12 @@ def _tabulate_runs(sweep: Sweep) -> Table:
                         "val_loss": end.val_loss,
                         "val_loss_best": result.val_loss_best if result else None,
                         "train_loss": result.train_loss if result else None,
+                        "precision": end.run.precision.name,
+                        "impl": end.run.optimizer.impl,
+                        "recompute": show_recompute(cell),
+                        "compile": show_compile(cell),
                         "num_steps": result.num_steps if result else None,
+                        "num_skipped_steps": result.num_skipped_steps if result else None,
                         "train_s": result.train_s if result else None,
                         "engine": result.engine if result else None,
                         "torch": result.machine.torch if result else None,
