@@ -72,6 +72,7 @@ def take_turns(
     block_steps: Sequence[int],
     device: str,
     look: Callable[[], object] = _nothing,
+    orders: Sequence[tuple[int, ...]] | None = None,
 ) -> None:
     """Let arms take a block of steps each, round after round, and keep the times with each arm.
 
@@ -85,9 +86,11 @@ def take_turns(
         block_steps: Timed steps of each arm's block.
         device: Device type the steps run on.
         look: Called in each round while the device is still busy.
+        orders: Places of the arms in a round, one order after the other; None: as `list_orders`. An arm that
+            stands twice in an order takes two blocks a round.
     """
-    orders = itertools.cycle(list_orders(len(arms)))
-    for _, order in zip(range(num_rounds), orders, strict=False):
+    turns = itertools.cycle(orders or list_orders(len(arms)))
+    for _, order in zip(range(num_rounds), turns, strict=False):
         reads: list[tuple[Arm, range, Read]] = []
         for place in order:
             arm = arms[place]
@@ -157,9 +160,16 @@ def plan_rounds(
     return max(MIN_ROUNDS, affordable // num_orders * num_orders), blocks
 
 
-def compare(arm: Arm, other: Arm) -> Ratio:
-    """Return one arm's step time over another's, from rounds that both took part in."""
-    ratios = arm.block_means_s() / other.block_means_s()
+def compare(arm: Arm, *others: Arm) -> Ratio:
+    """Return one arm's step time over that of others, from rounds that all took part in.
+
+    Args:
+        arm: With as many blocks in each round.
+        others: Their mean is what the arm is compared with.
+    """
+    num_rounds = min(len(each.times_s) for each in (arm, *others))
+    means_s = [each.block_means_s().reshape(num_rounds, -1).mean(axis=1) for each in (arm, *others)]
+    ratios = means_s[0] / np.mean(means_s[1:], axis=0)
     median, low, high = median_interval(ratios)
     return Ratio(median=median, low=low, high=high, num_rounds=len(ratios))
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from bench.cost import Clocks, Meter, Reference
@@ -19,6 +21,15 @@ _FEWEST_WARMUP = 3
 _MOST_PROBED = 100
 # A GPU's clocks have settled when two blocks in a row agree so well; they get so many times the wanted time.
 _SETTLED, _BLOCK_S, _PATIENCE = 0.02, 0.1, 5
+# The cell, the reference, and the reference again. A block that follows one of the same engine finds caches
+# filled, so cell and reference always follow one another.
+_ORDERS = ((0, 1, 0, 2), (0, 2, 0, 1))
+# Where in memory a copy of a model lies moves its CPU step by some tenths of a per cent (measured; Mytkowicz
+# et al. 2009, "Producing wrong data without doing anything obviously wrong"). So the rounds are shared among
+# this many copies, whose differences are then within the interval.
+_COPIES = 6
+# A new copy goes on counting its steps from a multiple of this: whole update periods of most lengths.
+_MANY_PERIODS = 5040
 # Where six rounds would take so many times the wanted whole, the cell is timed alone, in three blocks.
 _TOO_LONG, _ALONE_ROUNDS = 30, 3
 
@@ -50,7 +61,13 @@ def warm_up(cell: Cell, meter: Meter) -> None:
         _settle(cell.arm, meter.warmup_s)
 
 
-def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Meter) -> Timing:
+def time_cell(
+    cell: Cell,
+    reference: Cell | None,
+    eager: Cell | None,
+    meter: Meter,
+    make_again: Callable[[], tuple[Cell, Cell]] | None = None,
+) -> Timing:
     """Time a cell's steps, in rounds with its reference where there is one.
 
     Args:
@@ -58,6 +75,7 @@ def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Met
         reference: Warmed up; None: it does not fit beside the cell.
         eager: The same cell uncompiled, warmed up, where the cell is compiled.
         meter: For how long.
+        make_again: Makes another copy of the cell and of its reference, warmed up; None: these are all.
     """
     device, log, notes = cell.run.device, ClockLog(), []
     probed_s, numbers = _probe(cell.arm, meter, device)
@@ -74,9 +92,11 @@ def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Met
     if len(arms) > 1 and 6 * sum(steps_s) > _TOO_LONG * meter.seconds:
         notes.append(f"reference: steps of {max(steps_s):.3g} s are too long to take turns; timed alone")
         arms, steps_s = arms[:1], steps_s[:1]
+    # The cell takes two blocks a round where it has a reference.
+    doubled = arms[:1] * (reference is not None and len(arms) > 2)
     num_rounds, blocks = plan_rounds(
-        steps_s,
-        [arm.period for arm in arms],
+        [*steps_s, *steps_s[: len(doubled)]],
+        [arm.period for arm in (*arms, *doubled)],
         block_s=meter.block_s,
         max_rounds=meter.rounds,
         seconds=meter.seconds,
@@ -85,7 +105,21 @@ def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Met
     if 6 * sum(steps_s) > _TOO_LONG * meter.seconds:
         num_rounds = _ALONE_ROUNDS
     look = log.look if device == "cuda" else lambda: None
-    take_turns(arms, num_rounds=num_rounds, block_steps=blocks, device=device, look=look)
+    others = tuple(range(3, len(arms)))
+    orders = [order + others for order in _ORDERS] if doubled else None
+    # A GPU's memory is handed out in large pieces, so places differ less than copies cost.
+    is_copied = bool(doubled) and make_again is not None and device == "cpu"
+    first = cell.arm.step, cell.arm.enter
+    shares = _share(num_rounds, _COPIES if is_copied else 1)
+    for number, rounds in enumerate(shares):
+        if number and is_copied and make_again is not None:
+            start = time.perf_counter()
+            _replace(arms, *make_again())
+            # What takes long to make would take most of the measurement.
+            is_copied = time.perf_counter() - start <= 2 * meter.seconds / _COPIES
+        take_turns(arms, num_rounds=rounds, block_steps=blocks, device=device, look=look, orders=orders)
+    # Whoever goes on with the cell goes on with the cell that was given.
+    cell.arm.step, cell.arm.enter = first
     times_s = [time_s for block in cell.arm.times_s for time_s in block]
     period = find_period(cell.optimizer, times_s, cell.arm.numbers)
     if cell.arm.period % period and len(arms) > 1:
@@ -93,11 +127,11 @@ def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Met
     if device == "cuda" and log.trouble is not None:
         notes.append(f"clocks: {log.trouble}")
     compared = None
-    if len(arms) > 2:
-        own = [time_s for block in arms[1].times_s for time_s in block]
+    if doubled:
+        own = [time_s for arm in arms[1:3] for block in arm.times_s for time_s in block]
         compared = Reference(
             step_p50_s=statistics.median(own),
-            ratio=compare(arms[0], arms[1]),
+            ratio=compare(arms[0], arms[1], arms[2]),
             noise=compare(arms[2], arms[1]),
         )
     is_eager_timed = eager is not None and arms[-1] is eager.arm
@@ -109,6 +143,20 @@ def time_cell(cell: Cell, reference: Cell | None, eager: Cell | None, meter: Met
         clocks=log.conclude() if device == "cuda" else None,
         notes=tuple(notes),
     )
+
+
+def _share(num: int, parts: int) -> list[int]:
+    """Return even numbers of rounds, so that both orders are in each part; the last takes the rest."""
+    each = max(2, num // parts // 2 * 2)
+    shares = [each] * max(1, min(parts, num // each))
+    return [*shares[:-1], num - sum(shares[:-1])]
+
+
+def _replace(arms: list[Arm], cell: Cell, reference: Cell) -> None:
+    """Let the arms go on with other copies of their steps."""
+    for arm, copy in zip(arms[:3], (cell, reference, reference), strict=True):
+        arm.step, arm.enter = copy.arm.step, copy.arm.enter
+        arm.num_taken = math.ceil(arm.num_taken / _MANY_PERIODS) * _MANY_PERIODS + copy.arm.num_taken
 
 
 def _probe(arm: Arm, meter: Meter, device: str) -> tuple[list[float], list[int]]:

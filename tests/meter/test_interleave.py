@@ -67,6 +67,19 @@ def test_a_machine_that_slows_down_disturbs_no_ratio(machine: Machine) -> None:
     assert means_s[-1] / means_s[0] > 1.3
 
 
+def test_an_arm_may_take_two_blocks_a_round(machine: Machine) -> None:
+    arms = [machine.make_arm(name, step_s) for name, step_s in (("a", 3.0), ("b", 1.0), ("c", 2.0))]
+    orders = [(0, 1, 0, 2), (0, 2, 0, 1)]
+    take_turns(arms, num_rounds=8, block_steps=[3, 3, 3], device="cpu", orders=orders)
+    assert [len(arm.times_s) for arm in arms] == [16, 8, 8]
+    blocks = [name for name, number in machine.log if number == -1]
+    # Each block sets its state up twice: before the step that settles it, and before those on the clock.
+    assert "".join(blocks[:16:2]) == "abacacab"
+    ratio = compare(*arms)
+    # Over the mean of the two others, 1.5.
+    assert ratio.num_rounds == 8 and ratio.median == pytest.approx(2.0, rel=0.02)
+
+
 def test_blocks_settle_first_and_know_their_numbers(machine: Machine) -> None:
     arm = machine.make_arm("a", 1.0)
     arm.take(2)

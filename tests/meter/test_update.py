@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -42,9 +43,9 @@ class Times:
     """Stands in for the clock: a step over the cell's own tensors takes one time, over tiny ones another."""
 
     def __init__(self, step_s: float, floor_s: float) -> None:
-        self._answers = iter([step_s, floor_s])
+        self._answers = itertools.cycle([[step_s], [floor_s]])
 
-    def __call__(self, *_: Any) -> float:
+    def __call__(self, *_: Any) -> list[float]:
         return next(self._answers)
 
 
@@ -54,7 +55,7 @@ def judge(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str, float, flo
     monkeypatch.setattr(update, "find_peak", lambda *_: (1e11, "measured"))
 
     def give(name: str, step_s: float, floor_s: float) -> Update:
-        monkeypatch.setattr(update, "_typical_step_s", Times(step_s, floor_s))
+        monkeypatch.setattr(update, "_time_steps", Times(step_s, floor_s))
         return measure_update(warmed(f"optimizer={name}", "model.width=128"), "a CPU", 0.0)
 
     yield give
