@@ -23,6 +23,7 @@ from bench import runner
 from bench.command import expand, list_overrides, name_sweep
 from bench.configuration import RESERVED, VERSION, config_folder, read_studies
 from bench.errors import BenchError, nearest
+from bench.progress import Screen
 from bench.spec import Study
 
 _studies: list[Study] = []
@@ -99,9 +100,12 @@ def _run(studies: list[Study], typed: list[str], *, is_alone: bool = False) -> i
         command=shlex.join(["python", "-m", "bench", *typed]),
         is_alone=is_alone,
     )
-    ended = runner.run(sweep, _say, _draw)
     if studies[0].do == "plan":
+        # The plan is what was asked for.
+        runner.run(sweep, print, _draw)
         return 0
+    screen = Screen(sys.stderr)
+    ended = runner.run(sweep, screen.say, _draw, screen.show if screen.is_live else None)
     _draw(ended.folder, studies[0])
     # Imported here: drawing needs matplotlib and pandas.
     from bench.report.build import read_block

@@ -149,6 +149,9 @@ def _unsaid(own: Sequence[str], words: Sequence[str]) -> list[str]:
 
 def _expand(word: str) -> str:
     key, _, value = word.partition("=")
+    if key == "retry" and value and value[0] not in "['\"":
+        # A list to Hydra, not a sweep over its items.
+        return f"retry=[{value}]"
     if key == "seeds":
         return f"seeds.num={value}"
     if key.startswith("search.space."):

@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import msgspec
 
 from bench import machine as machines
 from bench.errors import SpecError, Unsupported
+from bench.estimate import Timings
+from bench.progress import Progress, Say, Show
 from bench.resolve import name_precision
 from bench.result import Machine, Result, StudyRecord
 from bench.spec import Run, Study
 from bench.store import Store
 from bench.study import Answer, Batch, Interrupted, Job, Outcome, Request, job_id, study
 from bench.workers import Workers
-
-Say = Callable[[str], None]
 
 
 class Underway:
@@ -75,8 +75,18 @@ def _name_data(spec: Study) -> Study:
     return spec
 
 
-def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
-    """Run every pending job and publish its outcome: trainings side by side, then meters one by one."""
+def execute(
+    batches: Sequence[Underway], workers: Workers, timings: Timings | None, say: Say, show: Show | None
+) -> None:
+    """Run every pending job and publish its outcome: trainings side by side, then meters one by one.
+
+    Args:
+        batches: Studies that wait for a batch.
+        workers: Train the runs.
+        timings: What the store has timed; None: nothing is pending.
+        say: Shows a line of progress.
+        show: Replaces the lines at a terminal's bottom, if there is one.
+    """
     pending = [(one, job) for one in batches for job in one.pending()]
     trainings = [(one, job) for one, job in pending if isinstance(job, Run)]
     meterings = [(one, job) for one, job in pending if not isinstance(job, Run)]
@@ -89,11 +99,13 @@ def execute(batches: Sequence[Underway], workers: Workers, say: Say) -> None:
         if meterings:
             start_server()
         unique = list({job_id(job): (one, job) for one, job in trainings}.values())
-        ended = workers.train([(job, one.machine) for one, job in unique])
-        for count, (number, (result, files)) in enumerate(ended, start=1):
-            one, job = unique[number]
-            done[job_id(job)] = one.store.publish(result, files)
-            say(f"[{count:>3}/{len(unique)}] {_describe(one, job)}  {_ending(result)}")
+        names = [_describe(one, job) for one, job in unique]
+        seconds = [timings.seconds(job) if timings else None for _, job in unique]
+        with Progress(say, show, names, seconds, workers.num) as progress:
+            for number, (result, files) in workers.train([(job, one.machine) for one, job in unique]):
+                one, job = unique[number]
+                done[job_id(job)] = one.store.publish(result, files)
+                progress.end(number, result.status, f"{names[number]}  {_ending(result)}")
         if meterings:
             say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
         cells = list({job_id(metering): (one, metering) for one, metering in meterings}.values())

@@ -11,14 +11,17 @@ from pathlib import Path
 
 import msgspec
 
-from bench.execution import Say, Underway, check, execute
+from bench.estimate import Timings
+from bench.execution import Underway, check, execute
 from bench.identity import run_id
 from bench.kinds import SCHEMA
+from bench.plan import list_stages, outline
+from bench.progress import Say, Show
 from bench.result import Manifest, Result, StudyRecord
 from bench.rounds import count_seeds, decide_widening
-from bench.spec import Run, Study
+from bench.spec import Study
 from bench.store import Store
-from bench.study import Batch, Preview, SeedsVote, WidenVote, job_id
+from bench.study import Batch, Preview, SeedsVote, WidenVote
 from bench.workers import Workers, count_workers
 
 Draw = Callable[[Path, Study], None]
@@ -48,13 +51,14 @@ class Ended:
     is_interrupted: bool
 
 
-def run(sweep: Sweep, say: Say, draw: Draw) -> Ended:
+def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
     """Run the studies of one sweep and write its folder.
 
     Args:
         sweep: What is asked.
         say: Shows one line of progress.
         draw: Makes a report of a sweep's folder; called for a first answer.
+        show: Replaces the lines at a terminal's bottom; None: there is no terminal.
 
     Returns:
         Where the sweep's folder is, and how its runs ended.
@@ -94,19 +98,25 @@ def run(sweep: Sweep, say: Say, draw: Draw) -> Ended:
     is_interrupted = False
     # What is asked again, to be answered by the store, is said once.
     said: set[str] = set()
+    timings: Timings | None = None
     num_workers = _count_workers(sweep.studies, underway[0].machine.device)
     try:
         with Workers(num_workers) as workers:
             while waiting := [one for one in underway if one.request is not None]:
                 if batches := [one for one in waiting if isinstance(one.request, Batch)]:
                     check(batches)
-                    for line in _plan_lines(batches):
+                    if timings is None and any(one.pending() for one in batches):
+                        timings = Timings(store, underway[0].machine)
+                    lines = list_stages(batches)
+                    if not said:
+                        lines = [outline(batches, timings, num_workers), *lines]
+                    for line in lines:
                         if line not in said:
                             say(line)
                             said.add(line)
                     if sweep.studies[0].do == "plan":
                         return Ended(store.sweep_folder(sweep.name), (), False)
-                    execute(batches, workers, say)
+                    execute(batches, workers, timings, say, show)
                     for one in batches:
                         one.advance(one.outcomes)
                 elif previews := [one for one in waiting if isinstance(one.request, Preview)]:
@@ -144,19 +154,6 @@ def _vote(waiting: Sequence[Underway], say: Say) -> None:
     seeds = [(one, one.request) for one in waiting if isinstance(one.request, SeedsVote)]
     for (one, _), num in zip(seeds, count_seeds([(one.spec, vote) for one, vote in seeds], say), strict=True):
         one.advance(num)
-
-
-def _plan_lines(batches: Sequence[Underway]) -> list[str]:
-    asked = [(one, one.request) for one in batches if isinstance(one.request, Batch)]
-    lines = []
-    for stage in dict.fromkeys(request.stage for _, request in asked):
-        some = [(one, request) for one, request in asked if request.stage == stage]
-        runs = [(one, job) for one, request in some for job in request.jobs if isinstance(job, Run)]
-        num_cached = sum(job_id(job) in one.cached for one, job in runs)
-        if runs:
-            studies = f"{len(some)} {'study' if len(some) == 1 else 'studies'}"
-            lines.append(f"{stage}: {len(runs)} runs in {studies}; {num_cached} cached")
-    return lines
 
 
 def _record_of(one: Underway) -> StudyRecord:

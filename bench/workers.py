@@ -31,7 +31,7 @@ class Workers:
     """
 
     def __init__(self, num: int) -> None:
-        self._num = num
+        self.num = num
         self._pool: ProcessPoolExecutor | None = None
 
     def __enter__(self) -> Self:
@@ -48,19 +48,19 @@ class Workers:
         from bench import train
 
         waiting = list(enumerate(jobs))
-        while waiting and (self._num == 1 or self._pool is None):
+        while waiting and (self.num == 1 or self._pool is None):
             number, job = waiting.pop(0)
             start = time.perf_counter()
             yield number, train.train(*job)
             # The newest run tells what the rest takes, with its evaluations and its start.
-            if self._num > 1 and (time.perf_counter() - start) * len(waiting) > WORTHWHILE_S:
+            if self.num > 1 and (time.perf_counter() - start) * len(waiting) > WORTHWHILE_S:
                 break
         if waiting:
             yield from self._train_apart(waiting)
 
     def _train_apart(self, waiting: list[tuple[int, Job]]) -> Iterator[tuple[int, Trained]]:
         if self._pool is None:
-            self._pool = _start(self._num)
+            self._pool = _start(self.num)
         unfinished = dict(waiting)
         try:
             futures = {self._pool.submit(_train, job): number for number, job in waiting}

@@ -19,6 +19,8 @@ from tests.composing import compose_run, compose_studies, compose_study
     ("typed", "written"),
     [
         ("seeds=10", "seeds.num=10"),
+        ("retry=failed,oom", "retry=[failed,oom]"),
+        ("retry=[failed]", "retry=[failed]"),
         ("seeds=auto", "seeds.num=auto"),
         ("seeds.vary=[init]", "seeds.vary=[init]"),
         ("search.space.model.dropout=[0,0.1]", "++search.space.model.dropout=[0,0.1]"),

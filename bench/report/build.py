@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -10,23 +11,26 @@ import yaml
 
 from bench.errors import SpecError, StoreError
 from bench.report.chapter import Chapter, Figure, find_sections, write_chapters
+from bench.report.latex import write_latex
 from bench.report.load import load
+from bench.report.overview import write_overview
 from bench.report.page import write_html, write_markdown_page
 from bench.report.tables import Table, write_csv
 from bench.report.terminal import write_block
 from bench.store import write_atomic
 
 
-def build(folder: Path, sections: Sequence[str], reference: str | None) -> Path:
+def build(folder: Path, sections: Sequence[str], reference: str | None, margin: float | None = None) -> Path:
     """Write a sweep's report into its folder, each file in one step, and say nothing.
 
-    report.html, report.md, summary.txt, tables/*.csv, figures/*.{svg,png,csv}; what an earlier report left in
-    tables/ and figures/ goes.
+    report.html, report.md, summary.txt, tables/*.csv (of verdicts also *.tex), figures/*.{svg,png,csv}; what
+    an earlier report left in tables/ and figures/ goes. Beside the folder, index.html lists all sweeps.
 
     Args:
         folder: `results/<sweep>`, with its manifest and studies; the runs lie beside it in `results/`.
         sections: Import paths of the chapters, in order; from the reader's configuration only.
         reference: Name or label of the optimizer to compare with; None: adamw, else the first by name.
+        margin: Difference that does not matter; None: what each workload declares.
 
     Returns:
         The path of report.html.
@@ -36,13 +40,15 @@ def build(folder: Path, sections: Sequence[str], reference: str | None) -> Path:
         SpecError: A section can't be imported or is none.
     """
     imported = find_sections(sections)
-    sweep = load(folder, reference)
+    sweep = load(folder, reference, margin)
     block = write_block(sweep)
     chapters = _name_apart(write_chapters(sweep, imported))
     files: dict[Path, bytes] = {}
     for part in (part for chapter in chapters for part in chapter.blocks):
         if isinstance(part, Table):
             files[Path("tables", f"{part.name}.csv")] = write_csv(part.data)
+            if any(column.header == "verdict" for column in part.columns):
+                files[Path("tables", f"{part.name}.tex")] = write_latex(part).encode()
         elif isinstance(part, Figure):
             stem = Path("figures", part.name)
             files[stem.with_name(f"{part.name}.svg")] = part.svg
@@ -55,6 +61,9 @@ def build(folder: Path, sections: Sequence[str], reference: str | None) -> Path:
     for path, content in files.items():
         write_atomic(folder / path, content)
     _remove_stale(folder, files)
+    # The list of sweeps is a convenience: a file it can't read may not cost this report.
+    with contextlib.suppress(StoreError):
+        write_overview(folder.resolve().parent)
     return folder / "report.html"
 
 
@@ -114,7 +123,7 @@ def _name_apart(chapters: Iterable[Chapter]) -> tuple[Chapter, ...]:
 
 def _remove_stale(folder: Path, files: Iterable[Path]) -> None:
     kept = {folder / path for path in files}
-    for place, endings in (("tables", {".csv"}), ("figures", {".csv", ".svg", ".png"})):
+    for place, endings in (("tables", {".csv", ".tex"}), ("figures", {".csv", ".svg", ".png"})):
         for path in (folder / place).glob("*") if (folder / place).is_dir() else ():
             if path not in kept and path.suffix in endings and path.is_file():
                 path.unlink(missing_ok=True)

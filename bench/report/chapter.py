@@ -30,6 +30,8 @@ class Figure:
     is_picture: bool = False
     # Several panels side by side want the page's whole width.
     is_wide: bool = False
+    # Names of what a reader may hide, one by one, where the drawing tells them apart.
+    series: tuple[str, ...] = ()
     kind: str = "figure"
 
 

@@ -185,8 +185,9 @@ def _find_modified(sweep: Sweep) -> Iterable[Concern]:
     names = list(dict.fromkeys(arena.name for arena in modified))
     if names:
         shown = name_some(names)
+        some = shown if len(names) == 1 else f"{len(names)} arenas"
         yield Concern(
-            brief=f"modified workload ({shown}): its reference values don't apply",
+            brief=f"modified workload ({some}): its reference values don't apply",
             text=f"Modified workload: {shown}. Data, model or budget are changed: "
             "its reference values don't apply, and its numbers compare with this sweep's only.",
         )

@@ -35,6 +35,9 @@ class Drawings:
         svg = re.sub(r'\s(width|height)="[\d.]+pt"', "", svg[svg.index("<svg") :], count=2)
         # Each text is repeated in a comment, for whoever edits the file.
         svg = re.sub(r"\s*<!--.*?-->", "", svg, flags=re.S)
+        # The page's policy lets no style through but its own, which holds the rule that every drawing brings.
+        svg = re.sub(r"\s*<style[^>]*>.*?</style>", "", svg, flags=re.S)
+        svg = re.sub(r'\sstyle="([^"]*)"', _unfold_style, svg)
         svg = _number(*self._share_glyphs(svg), f"f{self._num}-")
         opening = Markup('<svg role="img" aria-label="{}"').format(label)
         return opening + Markup(svg.removeprefix("<svg"))
@@ -42,7 +45,7 @@ class Drawings:
     def write_glyphs(self) -> Markup:
         """Return the letters of all drawings so far, as a drawing that takes no room."""
         paths = "\n".join(f'<path id="{name}"{rest}/>' for name, rest in self._glyphs.items())
-        opening = '<svg width="0" height="0" aria-hidden="true" style="position: absolute">'
+        opening = '<svg width="0" height="0" aria-hidden="true" class="glyphs">'
         return Markup(f"{opening}<defs>\n{paths}\n</defs></svg>")
 
     def _share_glyphs(self, svg: str) -> tuple[str, set[str]]:
@@ -57,6 +60,12 @@ class Drawings:
             return ""
 
         return re.sub(r"\s*<defs>\s*</defs>", "", _GLYPH.sub(take, svg)), shared
+
+
+def _unfold_style(found: re.Match[str]) -> str:
+    """Return the style of a mark as attributes of its own: all that matplotlib sets has one."""
+    pairs = dict(each.split(":", 1) for each in found[1].split(";") if ":" in each)
+    return "".join(f' {key.strip()}="{value.strip()}"' for key, value in pairs.items())
 
 
 def _number(svg: str, shared: set[str], prefix: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 from bench.errors import StoreError
@@ -14,6 +16,21 @@ from bench.store import read_record
 _HEADERS = ("sweep", "started", "studies", "runs ok/total")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Listed:
+    """One sweep of a results folder, and how far it got."""
+
+    folder: Path
+    manifest: Manifest
+    num_ok: int
+    num_runs: int
+
+    @property
+    def runs(self) -> str:
+        """`4/6`, and whether it was interrupted."""
+        return f"{self.num_ok}/{self.num_runs}{' (interrupted)' * self.manifest.is_interrupted}"
+
+
 def list_sweeps(root: Path) -> str:
     """Return one line per sweep of a results folder, the newest first.
 
@@ -23,11 +40,33 @@ def list_sweeps(root: Path) -> str:
     Raises:
         StoreError: There is no such folder.
     """
+    sweeps, troubles = find_sweeps(root)
+    if not sweeps and not troubles:
+        return f"no sweeps in {root}\n"
+    rows = [
+        (
+            shorten(sweep.folder.name, 56),
+            shorten(sweep.manifest.started_at[:16].replace("T", " "), 16),
+            str(len(sweep.manifest.studies)),
+            sweep.runs,
+        )
+        for sweep in sweeps
+    ]
+    lines = align([_HEADERS, *rows])
+    return "\n".join([*lines, *(shorten(line, 200) for line in troubles)]) + "\n"
+
+
+def find_sweeps(root: Path) -> tuple[list[Listed], list[str]]:
+    """Return the sweeps of a results folder, the newest first, and a line for each trouble in reading them.
+
+    Raises:
+        StoreError: There is no such folder.
+    """
     if not root.is_dir():
         raise StoreError(f"{root}: no such folder")
     index = load(root)
     finished = set(index.loc[index["status"] == "finished", "id"])
-    rows, troubles = [], []
+    sweeps, troubles = [], []
     for path in sorted(root.glob("*/manifest.json")):
         # `latest` is another name for one of the others.
         if path.parent.is_symlink():
@@ -38,28 +77,23 @@ def list_sweeps(root: Path) -> str:
         except StoreError as error:
             troubles.append(f"! {error}")
             continue
-        state = " (interrupted)" if manifest.is_interrupted else ""
-        rows.append(
-            (manifest.started_at, path.parent.name, str(len(manifest.studies)), f"{ok}/{total}{state}")
-        )
-    if not rows and not troubles:
-        return f"no sweeps in {root}\n"
-    rows.sort(reverse=True)
-    shown = [
-        _HEADERS,
-        *((shorten(name, 56), shorten(when[:16].replace("T", " "), 16), *rest) for when, name, *rest in rows),
-    ]
-    widths = [max(measure(row[column]) for row in shown) for column in range(len(_HEADERS))]
-    lines = [
-        "  ".join(
-            cell + " " * (width - measure(cell)) for cell, width in zip(row, widths, strict=True)
-        ).rstrip()
-        for row in shown
-    ]
+        sweeps.append(Listed(folder=path.parent, manifest=manifest, num_ok=ok, num_runs=total))
+    sweeps.sort(key=lambda sweep: (sweep.manifest.started_at, sweep.folder.name), reverse=True)
     unreadable = int(index["error"].notna().sum())
     if unreadable:
         troubles.append(f"! {unreadable} of {len(index)} result files unreadable")
-    return "\n".join([*lines, *(shorten(line, 200) for line in troubles)]) + "\n"
+    return sweeps, troubles
+
+
+def align(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Return rows of text as lines, every column as wide as its widest cell."""
+    widths = [max(measure(row[column]) for row in rows) for column in range(len(rows[0]))]
+    return [
+        "  ".join(
+            cell + " " * (width - measure(cell)) for cell, width in zip(row, widths, strict=True)
+        ).rstrip()
+        for row in rows
+    ]
 
 
 def _count_runs(folder: Path, manifest: Manifest, finished: set[str]) -> tuple[int, int]:

@@ -7,24 +7,28 @@ from dataclasses import replace
 from pathlib import Path, PurePath
 from typing import TypeVar
 
+import msgspec
+
 from bench.errors import StoreError
 from bench.identity import run_id
 from bench.report.group import group_arenas
 from bench.report.sweep import Cell, RunEnd, Sweep
 from bench.result import Cost, Manifest, StudyRecord
-from bench.spec import Run
-from bench.store import Store, read_record
+from bench.spec import Run, Study
+from bench.store import Store, environment, read_record
 
 T = TypeVar("T")
 
 
-def load(folder: Path, reference: str | None) -> Sweep:
+def load(folder: Path, reference: str | None, margin: float | None = None) -> Sweep:
     """Read one sweep.
 
     Args:
         folder: The sweep's folder; the runs lie beside it.
         reference: Name or label of the optimizer to compare with; None: the one the sweep names, else adamw,
             else the first by name.
+        margin: Difference that does not matter, on each workload's own scale; None: what it declares. Another
+            one makes it a modified workload.
 
     Raises:
         StoreError: There is no readable manifest.
@@ -34,8 +38,9 @@ def load(folder: Path, reference: str | None) -> Sweep:
     reader = _Reader(Store(folder.parent))
     cells = []
     num_cached = 0
+    places = []
     for name in manifest.studies:
-        record = reader.read(lambda name=name: _read_study(folder, name))  # type: ignore[misc]
+        record = reader.read(lambda name=name: read_study(folder, name))  # type: ignore[misc]
         if record is None:
             continue
         reference = reference or record.study.report.reference
@@ -43,7 +48,7 @@ def load(folder: Path, reference: str | None) -> Sweep:
         ends = tuple(sorted((reader.end(run, record) for run in record.runs), key=lambda end: end.run.seed))
         cell = Cell(
             label=record.study.optimizer.name,
-            study=record.study,
+            study=record.study if margin is None else _replace_margin(record.study, margin),
             ends=ends,
             cost=reader.cost(record),
             search=record.search,
@@ -51,6 +56,10 @@ def load(folder: Path, reference: str | None) -> Sweep:
         )
         # Where nothing can run, a search of nothing but failures is none.
         cells.append(cell if cell.obstacle is None else replace(cell, search=None, metering_detail=None))
+        places.append(environment(record.machine))
+    if len(set(places)) > 1:
+        # No loss and no cost crosses from one machine to another.
+        cells = [replace(cell, hardware=place) for cell, place in zip(cells, places, strict=True)]
     return Sweep(
         folder=folder,
         manifest=manifest,
@@ -62,11 +71,27 @@ def load(folder: Path, reference: str | None) -> Sweep:
     )
 
 
-def _read_study(folder: Path, name: str) -> StudyRecord:
+def read_study(folder: Path, name: str) -> StudyRecord:
+    """Read one study of a sweep.
+
+    Args:
+        folder: The sweep's.
+        name: As its manifest has it.
+
+    Raises:
+        StoreError: It is not there, can't be read, or lies outside the folder.
+    """
     # The name comes from a file: it may not lead out of the sweep's folder.
     if PurePath(name).name != name or "\\" in name:
         raise StoreError(f"{folder / 'manifest.json'}: studies: {name!r} is not a plain file name")
     return read_record(folder / "studies" / name, StudyRecord)
+
+
+def _replace_margin(study: Study, margin: float) -> Study:
+    if study.workload.margin == margin:
+        return study
+    workload = msgspec.structs.replace(study.workload, margin=margin)
+    return msgspec.structs.replace(study, workload=workload, is_workload_modified=True)
 
 
 class _Reader:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bench.report.compact import compact_names
 from bench.report.effects import format_effect
-from bench.report.escape import clean, measure, shorten
+from bench.report.escape import measure, shorten
 from bench.report.heading import MAX_COLUMNS
 from bench.report.suite import Entry, Row, Suite, show_gap
 
@@ -73,18 +74,19 @@ def _explain(
 
 
 def _lay_out(rows: Sequence[Row], labels: Sequence[str], *, is_marked: bool, has_gaps: bool) -> list[str]:
+    short, settings = compact_names([row.arena.name for row in rows], _ARENA_WIDTH)
     names = [
-        shorten(row.arena.name, _ARENA_WIDTH)
-        + (" (c)" if row.floor is not None and row.floor.is_control else "")
+        short[row.arena.name] + (" (c)" if row.floor is not None and row.floor.is_control else "")
         for row in rows
     ]
-    columns = [["arena", *names]]
+    columns = [[shorten(f"arena {settings}", 30), *names]]
+    titles, _ = compact_names(labels, _LABEL_WIDTH)
     for label in labels:
         cells = [_split(row, row.entries.get(label), is_marked=is_marked) for row in rows]
         numbers = max((measure(number) for number, _ in cells), default=0)
         # A verdict without a number stands where the words do.
         joined = [f"{number:>{numbers}}{word}".rstrip() for number, word in cells]
-        columns.append([shorten(clean(label), _LABEL_WIDTH), *joined])
+        columns.append([titles[label], *joined])
     if has_gaps:
         columns.append(["tells", *(show_gap(row) or "-" for row in rows)])
     widths = [max(map(measure, column)) for column in columns]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,15 +12,19 @@ from markupsafe import Markup
 
 from bench.report.chapter import Chapter, Code, Figure, Heading, Notes, Text
 from bench.report.escape import clean, escape_markdown, fence_markdown, slug
+from bench.report.factor import find_tasks
 from bench.report.inline import Drawings
+from bench.report.look import name_series
 from bench.report.sweep import Sweep
 from bench.report.tables import Table, format_column, write_markdown
 
 _HERE = Path(__file__).parent
+# A small sweep is read in a minute: so many sections stand open, the rest is one folded line.
+_MAX_OPEN = 6
 
 
 def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
-    """Return the report as one self-contained HTML page: no script, and nothing fetched from anywhere.
+    """Return the report as one self-contained HTML page: nothing is fetched, and only our own script runs.
 
     Args:
         sweep: What the report is of.
@@ -33,15 +39,23 @@ def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
         lstrip_blocks=True,
     )
     drawings = Drawings()
-    environment.filters.update(clean=clean, slug=slug, drawing=drawings.inline, cells=_list_rows)
+    environment.filters.update(
+        clean=clean, slug=slug, drawing=drawings.inline, cells=_list_rows, series=name_series
+    )
     template = environment.get_template("page.html.j2")
-    style = Markup((_HERE / "page.css").read_text(encoding="utf-8"))
+    style, script = ((_HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
+    written = [chapter for chapter in chapters if chapter.left_out is None]
+    num_open = _MAX_OPEN if len(sweep.arenas) <= 1 and not find_tasks(sweep) else len(written)
     return template.render(
         sweep=sweep,
         manifest=sweep.manifest,
-        chapters=chapters,
+        shown=written[:num_open],
+        folded=written[num_open:],
+        left_out=[chapter for chapter in chapters if chapter.left_out is not None],
         block=block,
-        style=style,
+        style=Markup(style),
+        script=Markup(script),
+        hashes={"style": _hash(style), "script": _hash(script)},
         # Asked for after the last figure.
         glyphs=drawings.write_glyphs,
     )
@@ -90,6 +104,11 @@ def _write_block(block: Text | Notes | Code | Heading | Table | Figure) -> str:
                 f"![{escape_markdown(block.alt)}]({stem}.png)\n\n"
                 f"{escape_markdown(block.caption)} ([SVG]({stem}.svg), [CSV]({stem}.csv))"
             )
+
+
+def _hash(text: str) -> str:
+    """Return what a content security policy calls a text that it lets through."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
 
 
 def _list_rows(table: Table) -> list[list[str]]:

@@ -47,6 +47,8 @@ class Cell:
     # Label of the cell that stands for this one where optimizers are compared: the same, computed in a
     # plainer way. None: it stands for itself.
     variant_of: str | None = None
+    # Where it ran, in a sweep that ran in several places; None in any other.
+    hardware: str | None = None
 
     @property
     def obstacle(self) -> str | None:

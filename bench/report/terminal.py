@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench.report.closing import list_remarks, write_not_run
+from bench.report.compact import compact_names
 from bench.report.comparison import MIB, Row, make_rows
 from bench.report.concern import find_concerns
 from bench.report.cost_line import write_noise_line, write_price_line
 from bench.report.effects import format_effects
 from bench.report.escape import clean, measure, shorten
+from bench.report.factor_lines import write_effects
 from bench.report.heading import MAX_COLUMNS, shorten_line, write_basis, write_header
 from bench.report.matrix import write_matrix
 from bench.report.noise import is_noise
@@ -31,6 +33,8 @@ _MIN_SUITE_WARNING_LINES = 3
 _IS_TEXT = (True, True, False, True, False, False, False)
 # Columns that may be cut when the table is too wide, and how short: arena, optimizer, effect and verdict.
 _MIN_WIDTHS = {0: 9, 1: 12, 3: 34}
+# Longer names give the keys of their settings to the header.
+_NAME_WIDTH = 20
 
 
 def write_block(sweep: Sweep) -> str:
@@ -49,6 +53,8 @@ def write_block(sweep: Sweep) -> str:
     warnings = _write_warnings(concerns, max(min(_MIN_WARNING_LINES, space - 2), space - wanted))
     if is_noise(sweep) and arenas:
         table = write_noise(arenas, MAX_SUITE_LINES - len(head) - len(tail) - len(warnings))
+    elif wanted + len(warnings) > space and (effects := write_effects(sweep, space - len(warnings))):
+        table = effects
     elif len(arenas) > 2 and wanted + len(warnings) > space:
         space = MAX_SUITE_LINES - len(head) - len(tail)
         headline = list_remarks(arenas)[:1]
@@ -72,8 +78,13 @@ def _write_table(arenas: Sequence[Arena], space: int) -> list[str]:
     num_shown = space - 1 if num_rows <= space - 1 else space - 2
     chosen = _choose_rows(by_arena, num_shown)
     has_edge = any(cell.search and cell.search.edge for arena in arenas for cell in arena.cells)
-    claims: list[tuple[str, str]] = [_name_claim(arenas)]
-    lines: list[list[str]] = [["arena", "optimizer", "val loss", "step ms", "peak MiB", "lr"]]
+    names, of_names = compact_names([arena.name for arena in arenas], _NAME_WIDTH)
+    labels, of_labels = compact_names(
+        [row.cell.label for rows in by_arena.values() for row in rows], _NAME_WIDTH
+    )
+    claims: list[tuple[str, str]] = [_name_claim(arenas, labels)]
+    headers = [shorten(f"arena {of_names}", 28), shorten(f"optimizer {of_labels}", 28)]
+    lines: list[list[str]] = [[*headers, "val loss", "step ms", "peak MiB", "lr"]]
     for arena in arenas:
         rows = by_arena[arena.name]
         losses = format_fixed([row.val_loss for row in rows])
@@ -87,7 +98,7 @@ def _write_table(arenas: Sequence[Arena], space: int) -> list[str]:
             # Marks stand in a column of their own, so that the numbers stay aligned.
             lr += "  " * (has_edge and not lr.endswith("!"))
             numbers = [cell.replace(ABSENT, "-") for cell in (losses[index], steps[index], peaks[index])]
-            lines.append([clean(arena.name), clean(row.cell.label), *numbers, lr])
+            lines.append([names[arena.name], labels[row.cell.label], *numbers, lr])
             word = row.judgement.verdict
             claims.append((effects[index] or "", "" if word == "reference" else word))
     joined = [[*line[:3], claim, *line[3:]] for line, claim in zip(lines, _join_claims(claims), strict=True)]
@@ -96,8 +107,8 @@ def _write_table(arenas: Sequence[Arena], space: int) -> list[str]:
     return [*_align(joined), *more]
 
 
-def _name_claim(arenas: Sequence[Arena]) -> tuple[str, str]:
-    references = {arena.reference.label for arena in arenas}
+def _name_claim(arenas: Sequence[Arena], labels: Mapping[str, str]) -> tuple[str, str]:
+    references = {labels[arena.reference.label] for arena in arenas}
     units = {", %" if arena.study.workload.effect == "log_ratio" else "" for arena in arenas}
     against = f"vs {shorten(references.pop(), 14)}" if len(references) == 1 else "vs reference"
     return against + (units.pop() if len(units) == 1 else ""), "verdict"
@@ -130,11 +141,15 @@ def _choose_rows(by_arena: dict[str, tuple[Row, ...]], num_shown: int) -> set[tu
 
 
 def _align(rows: list[list[str]]) -> list[str]:
-    widths = [max(measure(row[column]) for row in rows) for column in range(len(_IS_TEXT))]
-    gap = 2 if sum(widths) + 2 * (len(widths) - 1) <= MAX_COLUMNS else 1
-    while sum(widths) + gap * (len(widths) - 1) > MAX_COLUMNS:
+    # A column in which nothing stands leaves its room to the names.
+    kept = [column for column in range(len(_IS_TEXT)) if any(row[column] != "-" for row in rows[1:])]
+    widths = {column: max(measure(row[column]) for row in rows) for column in kept}
+    gap = 2 if sum(widths.values()) + 2 * (len(kept) - 1) <= MAX_COLUMNS else 1
+    while sum(widths.values()) + gap * (len(kept) - 1) > MAX_COLUMNS:
         room = {
-            column: widths[column] - least for column, least in _MIN_WIDTHS.items() if widths[column] > least
+            column: widths[column] - least
+            for column, least in _MIN_WIDTHS.items()
+            if widths.get(column, 0) > least
         }
         if not room:
             break
@@ -142,10 +157,11 @@ def _align(rows: list[list[str]]) -> list[str]:
     lines = []
     for row in rows:
         cells = []
-        for cell, width, is_text in zip(row, widths, _IS_TEXT, strict=True):
+        for column, width in widths.items():
+            cell = row[column]
             cut = cell if measure(cell) <= width else shorten(cell, width)
             padding = " " * (width - measure(cut))
-            cells.append(cut + padding if is_text else padding + cut)
+            cells.append(cut + padding if _IS_TEXT[column] else padding + cut)
         lines.append(shorten_line((" " * gap).join(cells).rstrip()))
     return lines
 

@@ -52,6 +52,8 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("BENCH_DATA", str(folder))
         patch.setenv("BENCH_CACHE", str(tmp_path_factory.mktemp("cache")))
+        # What is decoded here must not answer for real files in other tests of this process.
+        patch.setattr(build, "_data_sets", {})
         yield
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import re
 import subprocess
 import sys
+from html import unescape
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -79,10 +82,7 @@ def test_the_page_needs_nothing_from_anywhere(golden: Path) -> None:
     html = (golden / "report.html").read_text()
     found = parse(html)
     assert not [link for link in found.links if "http" in link or link.startswith("//")]
-    assert (
-        not found.tags & {"script", "link", "iframe", "object", "embed", "base", "form"}
-        and not found.handlers
-    )
+    assert not found.tags & {"link", "iframe", "object", "embed", "base", "form"} and not found.handlers
     assert "@import" not in html and not re.search(r"url\((?!#)", html)
     for link in found.links:
         if not link.startswith(("#", "data:image/png")):
@@ -90,6 +90,30 @@ def test_the_page_needs_nothing_from_anywhere(golden: Path) -> None:
     assert {link[1:] for link in found.links if link.startswith("#")} <= set(
         re.findall(r'id="([^"]+)"', html)
     )
+
+
+def test_the_policy_lets_through_our_own_style_and_script_only(golden: Path) -> None:
+    html = (golden / "report.html").read_text()
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]+)"', html)
+    assert policy is not None and policy[1].replace("&#39;", "'").startswith("default-src 'none'; ")
+    assert "unsafe" not in policy[1] and not re.search(r"<[^>]*\sstyle=", html)
+    for tag in ("style", "script"):
+        bodies = re.findall(rf"<{tag}[^>]*>(.*?)</{tag}>", html, flags=re.S)
+        assert len(bodies) == 1
+        digest = base64.b64encode(hashlib.sha256(bodies[0].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{digest}'" in unescape(policy[1])
+    lines = [line.strip() for line in bodies[0].splitlines()]
+    assert len([line for line in lines if line and not line.startswith("//")]) <= 45
+
+
+def test_a_small_sweep_shows_six_sections_and_the_contents_reach_all(golden: Path) -> None:
+    html = (golden / "report.html").read_text()
+    main, rest = html[html.index("<main>") :].split('<details id="rest">')
+    assert main.count("<section ") == 6
+    contents = html[html.index("<nav") : html.index("</nav>")]
+    assert re.findall(r'href="#([^"]+)"', contents) == re.findall(r'<section id="([^"]+)"', html)
+    names = rest[rest.index("<summary>") : rest.index("</summary>")]
+    assert names.count(",") + 1 == rest[: rest.index("</details>\n<section")].count("<section ")
 
 
 def test_links_of_the_markdown_lead_to_files(golden: Path) -> None:

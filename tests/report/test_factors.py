@@ -283,6 +283,25 @@ def test_two_factors_are_a_map_per_optimizer(tmp_path: Path) -> None:
     assert data["status"].str.contains("diverged 1/3").sum() == 1
 
 
+def test_of_three_factors_the_map_shows_two_at_the_best_of_the_third(tmp_path: Path) -> None:
+    def loss(seed: int, lr: float, dropout: float, weight_decay: float) -> float:
+        return 0.01 + 0.001 * seed + abs(lr - 0.01) + (dropout - 0.1) ** 2 + (weight_decay - 0.1) ** 2
+
+    axes: dict[str, Sequence[float]] = {
+        "lr": [0.001, 0.01],
+        "dropout": [0, 0.1],
+        "weight_decay": [0, 0.1, 0.3],
+    }
+    folder = write_sweep(tmp_path / "results", grid(loss, **axes))
+    html = build(folder, SECTION, None).read_text()
+    data = pd.read_csv(next(folder.glob("figures/pair_*.csv")))
+    assert len(data) == 6 and set(data["held"]) == {"lr=0.01"}
+    assert {"model.dropout", "optimizer.weight_decay"} < set(data)
+    assert data["val_loss_mean"].min() == pytest.approx(0.011)
+    assert data[data["is_chosen"]]["val_loss_mean"].tolist() == pytest.approx([0.011])
+    assert "stand where the best combination has them: adamw lr 0.01." in html
+
+
 def test_a_sweep_without_factors_says_so(golden: Path) -> None:
     assert factors.show(load(golden, None)) == (
         "No setting was varied: in each workload the cells differ in their optimizer only."

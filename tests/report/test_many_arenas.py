@@ -14,17 +14,22 @@ import msgspec
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image
 
 from bench.report.alone import group_by_task, name_some, shorten_names, split_alone, spread
-from bench.report.build import build
+from bench.report.build import build, read_block
 from bench.report.chapter import Figure
+from bench.report.compact import compact_names
+from bench.report.escape import measure
 from bench.report.inline import Drawings
 from bench.report.load import load
 from bench.report.section import curves, memory, pictures, ran, speed, warnings
 from bench.spec import Study
 from bench.store import Store
 from tests.arenas import REFERENCE, TIED, WORSE, move, write_arenas
+from tests.report.test_build import is_narrow
 from tests.sweeps import make_machine, make_result, make_run, make_study, write_sweep
 
 SECTIONS = (warnings, ran, curves, speed, memory, pictures)
@@ -302,3 +307,29 @@ def test_short_names_tell_arenas_apart_or_are_whole(tmp_path: Path) -> None:
 def test_a_spread_keeps_both_ends() -> None:
     assert spread(range(27), 6) == [0, 5, 10, 16, 21, 26] and spread("abc", 6) == ["a", "b", "c"]
     assert name_some(["a", "b", "c"]) == "a, b, c" and name_some(list("abcde")) == "a, b, c and 2 more"
+
+
+def test_the_block_of_one_optimizer_tells_what_each_setting_does(grid: Path) -> None:
+    block = read_block(grid)
+    assert is_narrow(block)
+    lines = [line for line in block.splitlines() if line.startswith(("depth ", "width ", "activation "))]
+    assert len(lines) == 6 and len({line.split("  ")[0] for line in lines}) == 3
+    assert re.search(
+        r"^best of 27 \(adamw, photo_mlp\*\): depth=\S+ width=\S+ activation=\S+, val loss", block, re.M
+    )
+    assert "modified workload (2" in block
+
+
+def test_short_names_stay_apart() -> None:
+    names = [f"photo_mlp* model.depth={depth} model.width={width}" for depth in (1, 2) for width in (32, 64)]
+    short, settings = compact_names(["photo_mlp", *names], 22)
+    assert short["photo_mlp"] == "photo_mlp" and short[names[1]] == "photo_mlp* 1/64"
+    assert settings == "depth/width"
+    assert compact_names(["a", "b"], 22) == ({"a": "a", "b": "b"}, "")
+
+
+@given(st.lists(st.text(), unique=True, max_size=30))
+def test_no_two_short_names_are_alike(names: list[str]) -> None:
+    short, _ = compact_names(names, 12)
+    assert all(measure(name) <= 12 for name in short.values())
+    assert len(set(short.values())) == len(names)

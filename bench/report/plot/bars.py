@@ -14,7 +14,7 @@ from bench.report.metered import Metered, group_places
 from bench.report.variant import show_precision, strip_label
 
 # More bars than this are more than a page is high; more figures are more than it is long.
-_MAX_BARS, _MAX_FIGURES = 30, 6
+_MAX_BARS, _MAX_FIGURES = 20, 6
 # Of arenas that stand alone, whose names are long.
 _MAX_ALONE = 14
 # Of a label in a figure of the usual width.

@@ -13,6 +13,8 @@ from bench.report.sweep import Arena, Cell
 
 # More lines on one axes can't be told apart.
 MAX_LINES = 6
+# Of an arena with more lines than fit so many axes, the best of one are drawn.
+_MAX_AXES = 2
 # Tasks that a figure of many arenas shows: with names beside the lines, and without.
 _MAX_TASKS, _MAX_PANELS = 4, 12
 AXIS_LABELS = {"step": "step", "elapsed_s": "training time (s)"}
@@ -36,6 +38,8 @@ def draw_curves(arena: Arena, looks: dict[str, Look], axis: Axis) -> Figure | No
     lines = [line for line in traced if line is not None]
     if not lines:
         return None
+    num_all = len(lines)
+    lines = _keep_best(lines, arena.reference)
     panels = _split(lines, arena.reference)
     limits = find_limits(lines)
     with styled():
@@ -45,6 +49,10 @@ def draw_curves(arena: Arena, looks: dict[str, Look], axis: Axis) -> Figure | No
             label_lines(axes, panel)
         all_axes[0].set_title(f"{name_label(arena.name, 48)}: loss over {AXIS_LABELS[axis]}")
         what = "steps" if axis == "step" else "time"
+        part = (
+            f" Shown are {len(lines)} of {num_all}, the reference and those with the lowest mean final loss; "
+            "the CSV holds all."
+        ) * (len(lines) < num_all)
         caveat = (
             ""
             if axis == "step"
@@ -54,10 +62,11 @@ def draw_curves(arena: Arena, looks: dict[str, Look], axis: Axis) -> Figure | No
             drawing,
             name=f"{'curves' if axis == 'step' else 'time'}_{slug(arena.name)}",
             caption=f"{arena.name}: validation loss over {what}; {_describe_band(lines)}. The dashed black "
-            f"line is the reference {arena.reference.label}.{_describe_cut(lines)}{caveat}",
+            f"line is the reference {arena.reference.label}.{part}{_describe_cut(lines)}{caveat}",
             alt=f"Line chart of validation loss over {what} on {arena.name}. At the end: "
             + _list_ends(lines),
             data=collect_curves([arena]),
+            series=[line.label for line in lines],
         )
 
 
@@ -101,6 +110,7 @@ def draw_curves_alone(arenas: Sequence[Arena]) -> Figure | None:
             alt="Line chart of validation loss over steps. At the end: " + _list_ends(drawn),
             data=collect_curves(arenas),
             is_wide=is_named or columns > 1,
+            series=[line.label for line in drawn] if is_named else (),
         )
 
 
@@ -114,6 +124,15 @@ def _trace_task(task: Sequence[Arena], short: dict[str, str]) -> tuple[Sequence[
         for arena, look in zip(spread(traceable, MAX_LINES), looks, strict=False)
     ]
     return task, [line for line in traced if line is not None]
+
+
+def _keep_best(lines: list[Line], reference: Cell) -> list[Line]:
+    """Return all lines, or of too many the reference and those that end lowest, in their order."""
+    ranked = sorted((mean_loss(line.cell), line.label) for line in lines if line.cell is not reference)
+    if len(ranked) <= _MAX_AXES * (MAX_LINES - 1):
+        return lines
+    kept = {label for _, label in ranked[: MAX_LINES - 1]}
+    return [line for line in lines if line.cell is reference or line.label in kept]
 
 
 def _split(lines: list[Line], reference: Cell) -> list[list[Line]]:

@@ -10,7 +10,7 @@ from typing import Literal
 import pandas as pd
 from matplotlib.axes import Axes
 
-from bench.report.look import FAINT, INK, Look, name_label, set_log
+from bench.report.look import FAINT, INK, Look, name_label, name_series, set_log
 from bench.report.sweep import Arena, Cell, finite
 
 _MAX_POINTS = 200
@@ -108,8 +108,8 @@ def _draw_line(axes: Axes, line: Line) -> None:
     keep = [*range(0, len(line.x) - 1, every), len(line.x) - 1]
     x, median = [line.x[index] for index in keep], [line.median[index] for index in keep]
     low, high = [line.low[index] for index in keep], [line.high[index] for index in keep]
-    look = line.look
-    axes.fill_between(x, low, high, color=look.colour, alpha=0.14, linewidth=0)
+    look, gid = line.look, name_series(line.label)
+    axes.fill_between(x, low, high, color=look.colour, alpha=0.14, linewidth=0, gid=gid)
     axes.plot(
         x,
         median,
@@ -120,10 +120,18 @@ def _draw_line(axes: Axes, line: Line) -> None:
         linewidth=1.8,
         linestyle=(0, (4, 2)) if look.is_dashed else "-",
         zorder=3 if line.is_reference else 2,
+        gid=gid,
     )
     if line.trouble:
         axes.plot(
-            x[-1], median[-1], marker="x", markersize=11, markeredgewidth=2.5, color=look.colour, zorder=4
+            x[-1],
+            median[-1],
+            marker="x",
+            markersize=11,
+            markeredgewidth=2.5,
+            color=look.colour,
+            zorder=4,
+            gid=gid,
         )
 
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from bench.report.across import count_comparisons
+from bench.report.best import find_contests
 from bench.report.chapter import Block, Note, Notes, Text
 from bench.report.concern import find_not_run
 from bench.report.cost_line import say_cost
 from bench.report.effort import describe_effort
-from bench.report.finding import say_factors, say_prices
+from bench.report.factor import find_tasks
+from bench.report.finding import say_contest, say_factors, say_prices
 from bench.report.power import describe_floor, find_floor
 from bench.report.suite import MANY_ARENAS, make_suite, tabulate_suite
 from bench.report.sweep import Arena, Sweep
@@ -21,6 +24,10 @@ from bench.stats import expect_false_arenas
 TITLE = "The answer"
 # More sentences than this are what the tables are for.
 _MAX_SENTENCES = 8
+# So many leave room for the price on the first screen.
+_MAX_CONTESTS = 6
+# A wider table is folded: nobody reads it at a glance.
+_MAX_COLUMNS = 10
 
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
@@ -43,9 +50,16 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         # One optimizer under several settings: what they buy is the answer.
         blocks.append(Notes(items=tuple(Note(text=each) for each in said[:_MAX_SENTENCES])))
     elif len(arenas) > MANY_ARENAS:
+        blocks += _list_contests(sweep)
+        costs = [cost for arena in arenas if (cost := say_cost(arena)) is not None]
+        if costs:
+            rest = " The other arenas are under Speed and Memory." * (len(costs) > 1)
+            blocks.append(Text(text=costs[0] + rest))
         blocks += [Text(text=f"{headline}. {UNBEATEN}")] if headline else []
-        blocks.append(tabulate_suite(make_suite(arenas)))
+        table = tabulate_suite(make_suite(arenas))
+        blocks.append(replace(table, is_folded=len(table.columns) > _MAX_COLUMNS))
     else:
+        blocks += _list_contests(sweep)
         blocks += [Notes(items=_list_sentences(arena)) for arena in arenas]
         prices = say_prices(sweep)[:_MAX_SENTENCES]
         blocks += [Notes(items=tuple(Note(text=each) for each in prices))] if prices else []
@@ -62,6 +76,20 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
     if not all(arena.is_searched for arena in arenas):
         blocks.append(Text(text=basis))
     return blocks
+
+
+def _list_contests(sweep: Sweep) -> list[Block]:
+    """Return how the optimizers compare at the best of their listed settings, where settings were listed."""
+    said = [
+        sentence
+        for task in find_tasks(sweep)
+        for contest in find_contests(task)
+        for sentence in say_contest(task, contest)
+    ]
+    rest = len(said) - _MAX_CONTESTS
+    items = [Note(text=sentence) for sentence in said[:_MAX_CONTESTS]]
+    items += [Note(text=f"{rest} more are under What each setting buys.")] if rest > 0 else []
+    return [Notes(items=tuple(items))] if items else []
 
 
 def _list_sentences(arena: Arena) -> tuple[Note, ...]:
