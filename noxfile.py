@@ -75,7 +75,14 @@ def slow(session: nox.Session) -> None:
 def bench(session: nox.Session) -> None:
     """Time the harness itself: the benchmarks under tests/benchmarks."""
     session.install(*TRIED, "-e", ".[dev]")
-    session.run("pytest", "tests/benchmarks", "-m", "slow or not slow", *session.posargs)
+    session.run("pytest", "tests/benchmarks", "-m", "not gpu", *session.posargs)
+
+
+@nox.session(default=False)
+def gpu(session: nox.Session) -> None:
+    """Run what needs a CUDA device."""
+    session.install(*TRIED, "-e", ".[dev,data]")
+    session.run("pytest", "-m", "gpu", *session.posargs)
 
 
 @nox.session(default=False)

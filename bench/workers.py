@@ -11,7 +11,7 @@ from concurrent.futures.process import BrokenProcessPool
 from types import TracebackType
 from typing import Literal, Self
 
-from bench.meter.process import follow_parent
+from bench.children import context, follow_parent
 from bench.result import Machine, Result
 from bench.spec import Run
 
@@ -102,10 +102,7 @@ def count_workers(asked: int | Literal["auto"], device: str, threads: int) -> in
 
 
 def _start(num: int) -> ProcessPoolExecutor:
-    context = multiprocessing.get_context("forkserver")
-    # The server imports torch once; a process forked from it starts in a twentieth of a second.
-    context.set_forkserver_preload(["bench.train"])
-    return ProcessPoolExecutor(num, mp_context=context, initializer=follow_parent)
+    return ProcessPoolExecutor(num, mp_context=context(), initializer=follow_parent)
 
 
 def _train(job: Job) -> Trained:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,6 +16,7 @@ from bench.result import Result
 from bench.spec import Data
 from bench.workers import Workers, count_workers
 from tests.composing import compose_run
+from tests.processes import count_processes, wait_until
 from tests.records import MACHINE, make_run
 
 
@@ -101,20 +100,3 @@ if __name__ == "__main__":
     sweep.kill()
     sweep.communicate()
     wait_until(lambda: count_processes(sweep.pid) == 0)
-
-
-def count_processes(session: int) -> int:
-    """Return how many processes that still run belong to a session."""
-    count = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, own = stat.read_text().rpartition(")")[2].split()[:4]
-            count += int(own) == session and state != "Z"
-    return count
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)

@@ -5,14 +5,13 @@ from __future__ import annotations
 import gc
 import multiprocessing
 import multiprocessing.connection
-import os
 import signal
-import threading
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing import forkserver
 
 import msgspec
 
+from bench import children
 from bench.kinds import Record
 from bench.result import Cost, Machine
 from bench.spec import Metering, Run
@@ -37,7 +36,7 @@ class Apart:
     """
 
     def __init__(self, answer: Answer) -> None:
-        context = _context()
+        context = children.context()
         self._connection, theirs = context.Pipe()
         # Not a daemon, which may not start processes: compiling does.
         self._process = context.Process(target=_serve, args=(theirs, answer), daemon=False)
@@ -80,7 +79,7 @@ class _Job(Record, frozen=True, kw_only=True):
 
 def start_server() -> None:
     """Begin to start the server, which imports torch meanwhile; nothing waits."""
-    _context()
+    children.context()
     forkserver.ensure_running()
 
 
@@ -124,31 +123,8 @@ def is_held_here(run: Run) -> bool:
     return any(target.startswith("bench.held.") for target in (run.data.target, run.model.target))
 
 
-def follow_parent() -> None:
-    """Leave it to the parent when this process ends, and end with it, however it ended."""
-    # Ctrl-C reaches the whole process group; the parent decides what becomes of its processes.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = multiprocessing.parent_process()
-    assert parent is not None
-
-    def wait() -> None:
-        multiprocessing.connection.wait([parent.sentinel])
-        os._exit(1)
-
-    threading.Thread(target=wait, daemon=True).start()
-
-
-def _context() -> multiprocessing.context.ForkServerContext:
-    context = multiprocessing.get_context("forkserver")
-    # Should an import in the server look for a GPU: torch's other way would keep forks from using it.
-    os.environ.setdefault("PYTORCH_NVML_BASED_CUDA_CHECK", "1")
-    # The server imports torch once; a process forked from it starts in a twentieth of a second.
-    context.set_forkserver_preload(["bench.train", "bench.meter.step", "torch._dynamo"])
-    return context
-
-
 def _serve(connection: multiprocessing.connection.Connection, answer: Answer) -> None:
-    follow_parent()
+    children.follow_parent()
     while True:
         try:
             question = connection.recv_bytes()

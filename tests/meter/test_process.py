@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -18,6 +15,7 @@ from bench.data.arrays import Arrays
 from bench.data.gaussian import Gaussian
 from bench.meter.process import measure_all, start_server
 from bench.spec import Data
+from tests.processes import count_processes, wait_until
 from tests.records import MACHINE, make_metering, make_run
 
 
@@ -95,23 +93,6 @@ if __name__ == "__main__":
     sweep.kill()
     sweep.communicate()
     wait_until(lambda: count_processes(sweep.pid) == 0)
-
-
-def count_processes(session: int) -> int:
-    """Return how many processes that still run belong to a session."""
-    count = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError):
-            state, _, _, own = stat.read_text().rpartition(")")[2].split()[:4]
-            count += int(own) == session and state != "Z"
-    return count
-
-
-def wait_until(is_so: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
-    while not is_so():
-        assert time.monotonic() < deadline
-        time.sleep(0.1)
 
 
 def test_costs_cross_unchanged() -> None:
