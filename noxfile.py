@@ -16,6 +16,8 @@ nox.options.error_on_missing_interpreters = True
 nox.options.default_venv_backend = "venv"
 
 TRIED = ("-c", "constraints.txt")
+# One browser a file: reports to look at are built once.
+BROWSER = ("tests/report", "-m", "browser", "-n", "auto", "--dist", "loadfile")
 SWEEP = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=2")
 
 
@@ -59,9 +61,18 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests; arguments after `--` go to pytest."""
-    session.install(*TRIED, "-e", ".[dev,data]")
+    """Run the tests, those in a browser first; arguments after `--` go to pytest, and then only they run."""
+    session.install(*TRIED, "-e", ".[dev,data,browser]")
+    if not session.posargs:
+        session.run("pytest", *BROWSER)
     session.run("pytest", "-n", "auto", *session.posargs)
+
+
+@nox.session(default=False)
+def browser(session: nox.Session) -> None:
+    """Open reports in Chromium (apt-get install chromium), offline, and let axe judge who can use them."""
+    session.install(*TRIED, "-e", ".[dev,browser]")
+    session.run("pytest", *BROWSER, *session.posargs)
 
 
 @nox.session(default=False)
@@ -76,6 +87,13 @@ def bench(session: nox.Session) -> None:
     """Time the harness itself: the benchmarks under tests/benchmarks."""
     session.install(*TRIED, "-e", ".[dev]")
     session.run("pytest", "tests/benchmarks", "-m", "not gpu", *session.posargs)
+
+
+@nox.session(default=False)
+def torture(session: nox.Session) -> None:
+    """Kill any process of a running sweep at any moment, 200 times, each followed by the same command."""
+    session.install(*TRIED, "-e", ".[dev,data]")
+    session.run("pytest", "tests/torture", "-m", "slow", "-s", *session.posargs, env={"BENCH_KILLS": "200"})
 
 
 @nox.session(default=False)

@@ -51,7 +51,7 @@ class Average:
 
     def state_dict(self) -> dict[str, Any]:
         """Return what a resumed run needs to go on bit for bit; its tensors are the average's own."""
-        return {"weights": self._module.state_dict(), "num_updates": self.num_updates}
+        return {"weights": dict(self._module.state_dict()), "num_updates": self.num_updates}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Continue from what `state_dict` returned."""

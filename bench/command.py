@@ -6,7 +6,7 @@ import hashlib
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -20,6 +20,12 @@ from bench.errors import SpecError, nearest
 _UNNAMED = ("hydra.", "hydra/", "place.", "report.", "report=", "retry=", "do=plan", "do=compare")
 # What do=noise means beside: the workload's own lr on many seeds, and a report about that. Each can be said.
 _NOISE = ("search=none", "report=noise", "meter=none", "seeds=10")
+
+# Quiet: the closing block only. Verbose: a line for each trial of a search, too.
+Volume = Literal["quiet", "plain", "verbose"]
+_VOLUMES: dict[str, Volume] = {"-q": "quiet", "--quiet": "quiet", "-v": "verbose", "--verbose": "verbose"}
+# Hydra would answer these with a page; `--version` is its own.
+_MEANT = re.compile(r"-[qv]+(=.*)?|--(q|verb|silent)\w*(=.*)?")
 
 
 def expand(words: Sequence[str]) -> list[str]:
@@ -51,6 +57,22 @@ def expand(words: Sequence[str]) -> list[str]:
     flags = [word for word in words if word in ("-m", "--multirun")]
     words = [*flags, *(word for word in words if word not in flags)]
     return [_expand(word) if "=" in word and not word.startswith("-") else word for word in words]
+
+
+def take_volume(words: Sequence[str]) -> tuple[list[str], Volume]:
+    """Return the words without `-q` or `-v`, which Hydra does not know, and how much is to be said.
+
+    Raises:
+        SpecError: Both are there, or something that is meant for one of them.
+    """
+    for word in words:
+        if word not in _VOLUMES and _MEANT.fullmatch(word):
+            raise SpecError(f"{word}: no such flag; known: {', '.join(_VOLUMES)}")
+    found = {_VOLUMES[word] for word in words if word in _VOLUMES}
+    if len(found) > 1:
+        raise SpecError("-q and -v: wants one of them, got both: -q says less while runs train, -v says more")
+    rest = [word for word in words if word not in _VOLUMES]
+    return rest, found.pop() if found else "plain"
 
 
 def list_overrides(words: Sequence[str]) -> list[str]:

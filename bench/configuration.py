@@ -47,6 +47,8 @@ def read_studies(config: DictConfig, workload: str) -> list[Study]:
     """
     plain = _plain(config)
     own = _compose_own(workload)
+    if absent := set(own) - set(plain):
+        raise SpecError(f"{min(absent)}: a study has one; it can be changed, not taken away")
     for group in RESERVED:
         plain[group] = _nest(plain[group], group)
     plain["is_workload_modified"] = any(
@@ -59,6 +61,8 @@ def read_studies(config: DictConfig, workload: str) -> list[Study]:
     space = plain.get("search", {}).get("space", {})
     plain["search"]["space"] = dict(_flatten(space, ""))
     horizons = plain.pop("horizons")
+    if horizons == []:
+        raise SpecError("horizons: wants a number or a list of some, got []")
     try:
         studies: list[Study] = []
         for horizon in horizons if isinstance(horizons, list) else [horizons]:

@@ -2,39 +2,64 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import msgspec
 
 from bench import machine as machines
+from bench.apart import Found
+from bench.claims import Claims
+from bench.dispatch import MAX_KILLED, Dispatch, Wanted, name_cell
+from bench.ending import Standing, describe_end
 from bench.errors import SpecError, Unsupported
 from bench.estimate import Timings
+from bench.identity import run_id
+from bench.metering import meter
 from bench.progress import Progress, Say, Show
 from bench.resolve import name_precision
-from bench.result import Machine, Result, StudyRecord
-from bench.spec import Run, Study
+from bench.result import SETTLED, Machine, Result, StudyRecord
+from bench.spec import Metering, Run, Study
+from bench.stopping import Stop
 from bench.store import Store
 from bench.study import Answer, Batch, Interrupted, Job, Outcome, Request, job_id, study
 from bench.workers import Workers
 
 
+@dataclass(frozen=True)
+class Means:
+    """What a sweep runs with."""
+
+    # Train the runs.
+    workers: Workers
+    # Keep others that share the store from the same jobs.
+    claims: Claims
+    # Whether to end early.
+    stop: Stop
+    # Shows a line that stays.
+    say: Say
+    # Replaces the lines at a terminal's bottom, if there is one.
+    show: Show | None
+    # Whether each trial of a search has a line, too.
+    is_verbose: bool
+
+
 class Underway:
     """One study while it runs."""
 
-    def __init__(self, spec: Study, store: Store, *, is_alone: bool) -> None:
-        try:
-            device = machines.resolve_device(spec.device)
-        except Unsupported as error:
-            raise SpecError(str(error)) from None
-        precision = name_precision(spec.precision, device)
-        self.spec = spec = msgspec.structs.replace(_name_data(spec), precision=precision)
+    def __init__(self, spec: Study, store: Store, device: Found, workers: Workers) -> None:
+        if spec.data.sha256 is None:
+            # Its results must not answer for other files of the same name.
+            sha256 = workers.inquiry.hash_data(spec.data)
+            spec = msgspec.structs.replace(spec, data=msgspec.structs.replace(spec.data, sha256=sha256))
+        precision = name_precision(spec.precision, device.kind)
+        self.spec = spec = msgspec.structs.replace(spec, precision=precision)
         self.store = store
-        self.machine = machines.describe(device, spec.threads)
+        self.machine = machines.describe(device.kind, spec.threads, device.name)
         self.outcomes: dict[str, Outcome] = {}
         self.cached: set[str] = set()
         self.record: StudyRecord | None = None
-        self._generator = study(spec, self.machine, store.root / "studies", is_alone=is_alone)
+        self._generator = study(spec, self.machine, store.root / "studies")
         self.request: Request | None = next(self._generator)
 
     def answer_from_store(self) -> None:
@@ -58,62 +83,77 @@ class Underway:
     def interrupt(self) -> None:
         if self.record is None:
             try:
-                self._generator.throw(Interrupted())
+                self._generator.throw(Interrupted(self.outcomes))
             except StopIteration as stop:
                 self.request, self.record = None, stop.value
 
 
-def _name_data(spec: Study) -> Study:
-    """Return a study whose data has a hash: its results must not answer for other files of the same name."""
-    if spec.data.sha256 is not None:
-        return spec
-    from bench import build
-
-    with contextlib.suppress(Unsupported):
-        sha256 = build.load_data(spec.data, "cpu").sha256
-        return msgspec.structs.replace(spec, data=msgspec.structs.replace(spec.data, sha256=sha256))
-    return spec
-
-
-def execute(
-    batches: Sequence[Underway], workers: Workers, timings: Timings | None, say: Say, show: Show | None
-) -> None:
+def execute(batches: Sequence[Underway], means: Means, timings: Timings | None, standing: Standing) -> None:
     """Run every pending job and publish its outcome: trainings side by side, then meters one by one.
 
     Args:
         batches: Studies that wait for a batch.
-        workers: Train the runs.
+        means: What the sweep runs with.
         timings: What the store has timed; None: nothing is pending.
-        say: Shows a line of progress.
-        show: Replaces the lines at a terminal's bottom, if there is one.
-    """
-    pending = [(one, job) for one in batches for job in one.pending()]
-    trainings = [(one, job) for one, job in pending if isinstance(job, Run)]
-    meterings = [(one, job) for one, job in pending if not isinstance(job, Run)]
-    # Two studies may ask for the same run under different labels.
-    done: dict[str, Outcome] = {}
-    if pending:
-        # torch is imported here at the latest, and not at all when the store answers everything.
-        from bench.meter.process import measure_all, start_server
+        standing: Of the runs so far, each among the others.
 
-        if meterings:
-            start_server()
-        unique = list({job_id(job): (one, job) for one, job in trainings}.values())
-        names = [_describe(one, job) for one, job in unique]
-        seconds = [timings.seconds(job) if timings else None for _, job in unique]
-        with Progress(say, show, names, seconds, workers.num) as progress:
-            for number, (result, files) in workers.train([(job, one.machine) for one, job in unique]):
-                one, job = unique[number]
-                done[job_id(job)] = one.store.publish(result, files)
-                progress.end(number, result.status, f"{names[number]}  {_ending(result)}")
-        if meterings:
-            say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
-        cells = list({job_id(metering): (one, metering) for one, metering in meterings}.values())
-        costs = measure_all([(metering, one.machine) for one, metering in cells])
-        for (one, metering), cost in zip(cells, costs, strict=True):
-            done[job_id(metering)] = one.store.publish_cost(cost) if cost.status == "finished" else cost
-    for one, answered in pending:
-        one.outcomes[job_id(answered)] = done[job_id(answered)]
+    Raises:
+        Stopped: It ended early; what came of the jobs until then is with their studies.
+    """
+    # Two studies may ask for the same job under different labels.
+    asking: dict[str, list[tuple[Underway, Job]]] = {}
+    for one in batches:
+        for job in one.pending():
+            asking.setdefault(job_id(job), []).append((one, job))
+    firsts = {key: some[0] for key, some in asking.items()}
+
+    def settle(key: str, outcome: Outcome) -> None:
+        for one, _ in asking[key]:
+            one.outcomes[key] = outcome
+
+    trainings = [(one, job) for one, job in firsts.values() if isinstance(job, Run)]
+    if trainings:
+        ended = [end for one in batches for end in one.outcomes.values() if isinstance(end, Result)]
+        wanted = [_want(one, job) for one, job in trainings]
+        store = trainings[0][0].store
+        dispatch = Dispatch(wanted, ended, store, means.workers, means.claims, means.stop, means.say)
+        names = [_describe(one, job) for one, job in trainings]
+        seconds = [timings.seconds(job) if timings else None for _, job in trainings]
+        steps = [job.budget.steps for _, job in trainings]
+        with Progress(means.say, means.show, names, seconds, means.workers.num, steps) as progress:
+            means.workers.tell = progress.tell
+            for number, result in dispatch.train():
+                settle(result.id, result)
+                one = trainings[number][0]
+                line = _ending(one, result, standing)
+                is_said = means.is_verbose or result.status != "finished" or not _is_trial(one)
+                progress.end(number, result.status, f"{names[number]}  {line}", is_said=is_said)
+    means.stop.check()
+    meterings = [(one, job) for one, job in firsts.values() if not isinstance(job, Run)]
+    if meterings:
+        if meterings[0][0].machine.device != "cpu":
+            means.workers.rest()
+        means.say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
+        cells = [(job, one.machine, _find_bad_end(one, job)) for one, job in meterings]
+        timeout_s = meterings[0][0].spec.place.timeout_s
+        for cost in meter(cells, meterings[0][0].store, means.claims, means.stop, timeout_s):
+            settle(cost.id, cost)
+    means.stop.check()
+
+
+def _want(one: Underway, run: Run) -> Wanted:
+    is_anew = "killed" in one.spec.retry
+    num_killed = 0 if is_anew else one.store.count_attempts(run_id(run), one.machine, "killed")
+    return Wanted(run, one.machine, one.spec.place.checkpoint_s, num_killed)
+
+
+def _find_bad_end(one: Underway, metering: Metering) -> Result | None:
+    """Return how a cell's runs ended, where none came through: it would end its measurement as well."""
+    cell = name_cell(metering.run)
+    ends = [end for end in one.outcomes.values() if isinstance(end, Result) and name_cell(end.run) == cell]
+    if any(end.status in SETTLED for end in ends):
+        return None
+    return next((end for end in ends if end.status in ("failed", "oom", "timeout", "killed")), None)
 
 
 def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Outcome | None:
@@ -126,27 +166,24 @@ def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Out
     attempt = store.last_attempt(key, machine)
     if attempt is None or attempt.status in retry:
         return None
-    # Of the unsettled ends only these would end the same way again. What is unsupported may be there by now
-    # (a package was installed), and costs nothing to find out.
+    # What was killed is tried again, but not for ever.
+    if attempt.status == "killed":
+        is_hopeless = store.count_attempts(key, machine, "killed") >= MAX_KILLED
+        return attempt if is_hopeless else None
+    # Of the others these would end the same way again. What is unsupported may be there by now (a package was
+    # installed), and costs nothing to find out.
     return attempt if attempt.status in ("failed", "oom", "timeout") else None
 
 
-def check(batches: Sequence[Underway]) -> None:
+def check(batches: Sequence[Underway], workers: Workers) -> None:
     """Answer from the store what it has; refuse, before anything runs, what could not start."""
     for one in batches:
         one.answer_from_store()
-    seen = set()
+    seen: dict[bytes, Run] = {}
     for job in (job for one in batches for job in one.pending()):
-        from bench import build
-
-        spec = job if isinstance(job, Run) else job.run
-        key = msgspec.json.encode((spec.data, spec.model, spec.optimizer))
-        if key not in seen:
-            seen.add(key)
-            build.check(spec)
-            with contextlib.suppress(Unsupported):
-                # Data that is not there is a row that says so.
-                build.load_data(spec.data, "cpu")
+        run = job if isinstance(job, Run) else job.run
+        seen.setdefault(msgspec.json.encode((run.data, run.model, run.optimizer)), run)
+    workers.inquiry.check(list(seen.values()))
 
 
 def _describe(one: Underway, run: Run) -> str:
@@ -154,7 +191,29 @@ def _describe(one: Underway, run: Run) -> str:
     return f"{one.spec.workload.name}{star} {run.optimizer.name} lr={run.optimizer.lr:g} seed={run.seed}"
 
 
-def _ending(result: Result) -> str:
-    if result.status == "finished":
-        return f"val loss {result.val_loss:.4g}  {result.train_s:.1f} s"
-    return f"{result.status}: {result.detail}"
+def _is_trial(one: Underway) -> bool:
+    return isinstance(one.request, Batch) and one.request.stage != "evaluate"
+
+
+def _ending(one: Underway, result: Result, standing: Standing) -> str:
+    line = describe_end(result, standing.place(result, one.spec.workload.effect))
+    folder = one.store.attempt_folder(result.id, result.machine)
+    is_told = result.artifacts and result.status not in SETTLED and folder is not None
+    return f"{line}; see {folder}" if is_told else line
+
+
+def find_device(studies: Sequence[Study]) -> Found:
+    """Return the device that the studies of a sweep run on.
+
+    Raises:
+        SpecError: This machine has none of that kind.
+    """
+    requested = studies[0].device
+    try:
+        if requested != "cpu" and machines.may_have_accelerator():
+            with Workers() as workers:
+                return workers.inquiry.find_device(requested)
+        kind = machines.resolve_device(requested)
+        return Found(kind, machines.name_device(kind), 0)
+    except Unsupported as error:
+        raise SpecError(str(error)) from None

@@ -76,5 +76,14 @@ def split_rows(inputs: Inputs, num_parts: int) -> list[Inputs]:
     return [dict(zip(names, part, strict=True)) for part in parts]
 
 
+def take_rows(inputs: Inputs, first: int, end: int) -> Inputs:
+    """Return some rows of a batch's inputs: from the first one to the one before the end."""
+    if isinstance(inputs, Tensor):
+        return inputs[first:end]
+    if isinstance(inputs, tuple):
+        return tuple(tensor[first:end] for tensor in inputs)
+    return {name: tensor[first:end] for name, tensor in inputs.items()}
+
+
 def _part(outputs: Any, name: str) -> Any:
     return outputs.get(name) if isinstance(outputs, Mapping) else getattr(outputs, name, None)

@@ -73,6 +73,7 @@ def _identity(run: Run) -> dict[str, Any]:
         "ema": run.ema,
         "device": run.device,
         "threads": run.threads,
+        **({"processes": run.processes} if run.processes > 1 else {}),
         "seed": run.seed,
         "vary": sorted(run.vary),
         "sources": run.sources,

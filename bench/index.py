@@ -12,8 +12,9 @@ from typing import Any
 import pandas as pd
 
 from bench.errors import StoreError
+from bench.publish import write_atomic
 from bench.result import Result
-from bench.store import read_record, write_atomic
+from bench.store import read_record
 
 INDEX_NAME = ".index.parquet"
 

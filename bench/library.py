@@ -119,7 +119,6 @@ def compare(
             ]
         ),
         command=f"bench.compare(..., name={name!r}, optimizers={labels})",
-        is_alone=False,
     )  # fmt: skip
     ended = runner.run(sweep, say or _say, _draw)
     _draw(ended.folder, asked[0])

@@ -29,7 +29,7 @@ def resolve_device(requested: str) -> Device:
         Unsupported: The kind asked for is not there; never a silent fall-back.
     """
     present: list[Device] = ["cpu"]
-    if requested != "cpu" and _may_have_accelerator():
+    if requested != "cpu" and may_have_accelerator():
         import torch
 
         if torch.backends.mps.is_available():
@@ -44,17 +44,18 @@ def resolve_device(requested: str) -> Device:
     raise Unsupported(f"device={requested}: this machine has {', '.join(present)} only")
 
 
-def describe(device: Device, num_threads: int) -> Machine:
+def describe(device: Device, num_threads: int, device_name: str | None = None) -> Machine:
     """Return the record of this machine.
 
     Args:
         device: The kind that computes.
         num_threads: CPU threads torch is held to.
+        device_name: What `name_device` gives, where that was asked of another process.
     """
     commit, is_dirty = _commit(Path.cwd())
     return Machine(
         device=device,
-        device_name=_device_name(device),
+        device_name=device_name or name_device(device),
         num_threads=num_threads,
         num_cpus=os.cpu_count() or 1,
         platform=f"{platform.system()} {platform.machine()}",
@@ -74,14 +75,16 @@ def package_version(name: str) -> str:
         return "unknown"
 
 
-def _may_have_accelerator() -> bool:
+def may_have_accelerator() -> bool:
+    """Return whether it takes torch to know which devices there are."""
     if sys.platform == "darwin" or sys.platform == "win32":
         return True
     return any(Path(node).exists() for node in ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd"))
 
 
 @functools.cache
-def _device_name(device: Device) -> str:
+def name_device(device: Device) -> str:
+    """Return the name of the device that computes; of a GPU it takes starting CUDA to know it."""
     if device == "cuda":
         import torch
 

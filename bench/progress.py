@@ -1,15 +1,13 @@
-"""What is seen of a sweep while it runs: lines that stay, and how far it is, in place or once a minute."""
+"""What is seen of a sweep while it runs: a line for what ends, and how far it is, in place or each minute."""
 
 from __future__ import annotations
 
-import os
-import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from types import TracebackType
-from typing import Self, TextIO
+from typing import NamedTuple, Self
 
 Say = Callable[[str], None]
 # Replaces the lines at the bottom of a terminal.
@@ -19,52 +17,15 @@ _TICK_S = 1.0
 _BAR = 24
 
 
-class Screen:
-    """Lines of progress on a stream; where it is a terminal, also lines at its bottom that change in place.
+class Heard(NamedTuple):
+    """What a run under way has told of itself."""
 
-    `NO_COLOR` takes the colour away; `TERM=dumb`, which can't move its cursor, the lines in place too.
-
-    Args:
-        stream: Mostly stderr.
-    """
-
-    def __init__(self, stream: TextIO) -> None:
-        self._stream = stream
-        self._bottom: list[str] = []
-        # The heartbeat and the sweep write from two threads.
-        self._lock = threading.RLock()
-        self.is_live = stream.isatty() and os.environ.get("TERM", "") not in ("", "dumb")
-        self._is_coloured = self.is_live and not os.environ.get("NO_COLOR")
-
-    def say(self, line: str) -> None:
-        """Write a line that stays."""
-        with self._lock:
-            bottom = self._bottom
-            self._write(self._erase() + _clean(line) + "\n" + self._draw(bottom))
-
-    def show(self, lines: Sequence[str]) -> None:
-        """Replace the lines at the bottom; none ends them."""
-        if self.is_live:
-            with self._lock:
-                self._write(self._erase() + self._draw(lines))
-
-    def _erase(self) -> str:
-        num, self._bottom = len(self._bottom), []
-        return f"\x1b[{num}A\x1b[J" if num else ""
-
-    def _draw(self, lines: Sequence[str]) -> str:
-        self._bottom = list(lines)
-        # A line that wraps could not be taken back; outside ASCII a character may be two columns wide.
-        width = max(20, shutil.get_terminal_size((100, 24)).columns) - 1
-        cut = [_clean(line).encode("ascii", "replace").decode()[:width] for line in lines]
-        if self._is_coloured:
-            cut = [f"\x1b[36m{line}\x1b[0m" for line in cut]
-        return "".join(line + "\n" for line in cut)
-
-    def _write(self, text: str) -> None:
-        encoding = self._stream.encoding or "utf-8"
-        self._stream.write(text.encode(encoding, "replace").decode(encoding))
-        self._stream.flush()
+    step: int
+    loss: float | None
+    # None until it has told twice.
+    step_s: float | None
+    # Its first message: the step, and when.
+    first: tuple[int, float]
 
 
 class Progress:
@@ -78,6 +39,7 @@ class Progress:
         names: Of the runs, in the order they start.
         seconds: What each is thought to take, None where nothing tells.
         num_workers: Runs that train at once.
+        steps: Of each run; none where that is not to be shown.
         heartbeat_s: Without a terminal, silence is never longer.
     """
 
@@ -88,10 +50,13 @@ class Progress:
         names: Sequence[str],
         seconds: Sequence[float | None],
         num_workers: int,
+        steps: Sequence[int] = (),
         heartbeat_s: float = HEARTBEAT_S,
     ) -> None:
         self._say, self._show = say, show
         self._names, self._num_workers = names, num_workers
+        self._steps = steps
+        self._heard: dict[int, Heard] = {}
         # What nothing tells is taken for an average one.
         known = [each for each in seconds if each]
         average = sum(known) / len(known) if known else 1.0
@@ -119,21 +84,40 @@ class Progress:
         if self._show is not None:
             self._show(())
 
-    def end(self, number: int, status: str, line: str) -> None:
+    def tell(self, number: int, step: int, loss: float | None) -> None:
+        """Take in how far a run under way is; it is shown when the lines are next drawn.
+
+        Args:
+            number: Of the run, in the order they start.
+            step: Steps it has taken.
+            loss: Its newest; None where there is none that is finite.
+        """
+        now = time.monotonic()
+        with self._lock:
+            before = self._heard.get(number)
+            # A run that goes on from a checkpoint, or begins anew, is timed from there.
+            first = before.first if before and before.step < step else (step, now)
+            step_s = (now - first[1]) / (step - first[0]) if step > first[0] else None
+            self._heard[number] = Heard(step, loss, step_s, first)
+
+    def end(self, number: int, status: str, line: str, *, is_said: bool = True) -> None:
         """Say that a run has ended, and how much time is left.
 
         Args:
             number: Of the run, in the order they start.
             status: How it ended.
             line: What it gave.
+            is_said: Whether the line is shown; the run counts either way.
         """
         with self._lock:
             self._unfinished.pop(number, None)
+            self._heard.pop(number, None)
             self._counts[status] += 1
-            self._last = time.monotonic()
-            left = self._left_s()
-            rest = f"  {describe_s(left)} left" if left else ""
-            self._say(f"{self._count()} {line}{rest}")
+            if is_said:
+                self._last = time.monotonic()
+                left = self._left_s()
+                rest = f"  {describe_s(left)} left" if left else ""
+                self._say(f"{self._count()} {line}{rest}")
             if self._show is not None:
                 self._show(self._describe() if self._unfinished else ())
 
@@ -148,18 +132,21 @@ class Progress:
                 if self._show is not None:
                     self._show(lines)
                 else:
-                    self._say("  ".join(reversed(lines)))
+                    self._say("  ".join(lines))
 
     def _describe(self) -> list[str]:
-        now = list(self._unfinished)[: self._num_workers]
-        beside = f" and {len(now) - 1} beside it" if len(now) > 1 else ""
+        waiting = list(self._unfinished)
+        # What has told something runs; before that, what was started first does.
+        now = [number for number in waiting if number in self._heard] or waiting[: self._num_workers]
+        num_beside = min(self._num_workers, len(waiting)) - 1
+        beside = f"  and {num_beside} beside it" if num_beside > 0 else ""
         total, left = len(self._names), self._left_s()
         full = round(_BAR * sum(self._counts.values()) / total)
         ends = ", ".join(
             f"{num} {'ok' if status == 'finished' else status}" for status, num in self._counts.items()
         )
         facts = [
-            f"{self._count()} {'#' * full}{'.' * (_BAR - full)}",
+            f"{'#' * full}{'.' * (_BAR - full)}",
             *([ends] if ends else []),
             f"{describe_s(time.monotonic() - self._start)} so far",
             "time left unknown"
@@ -168,19 +155,33 @@ class Progress:
             if left
             else "longer than thought",
         ]
-        return [f"now  {self._names[now[0]]}{beside}", "  ".join(facts)]
+        return [f"{self._count()} {self._names[now[0]]}{self._place(now[0])}{beside}", "  ".join(facts)]
+
+    def _place(self, number: int) -> str:
+        """Return where a run is: `  step 640/2000  loss 1.043  231 ms/step`."""
+        heard = self._heard.get(number)
+        if heard is None:
+            return ""
+        total = f"/{self._steps[number]}" if self._steps else ""
+        loss = "" if heard.loss is None else f"  loss {heard.loss:.4g}"
+        pace = "" if heard.step_s is None else f"  {1e3 * heard.step_s:.3g} ms/step"
+        return f"  step {heard.step}{total}{loss}{pace}"
 
     def _count(self) -> str:
         return f"[{sum(self._counts.values()):>3}/{len(self._names)}]"
 
     def _left_s(self) -> float | None:
-        """Return the seconds that are left: at this batch's own pace, before its first run at the store's."""
-        rest = sum(self._weights[number] for number in tuple(self._unfinished))
+        """Return the seconds that are left: at this batch's own pace, before its first step the store's."""
+        rest = sum(self._weights[number] * self._share_left(number) for number in self._unfinished)
         done = sum(self._weights) - rest
         elapsed = time.monotonic() - self._start
-        if self._counts and done > 0:
+        if done > 0:
             return elapsed / done * rest
         return max(0.0, rest / self._num_workers - elapsed) if self._is_estimated else None
+
+    def _share_left(self, number: int) -> float:
+        heard = self._heard.get(number)
+        return 1 - heard.step / self._steps[number] if heard and self._steps else 1.0
 
 
 def describe_s(seconds: float) -> str:
@@ -191,8 +192,3 @@ def describe_s(seconds: float) -> str:
     if whole < 3600:
         return f"{whole // 60} min {whole % 60} s"
     return f"{whole // 3600} h {whole % 3600 // 60} min"
-
-
-def _clean(line: str) -> str:
-    # A name from a file or a command may hold what moves a cursor.
-    return "".join(character if character.isprintable() else "?" for character in line)

@@ -40,6 +40,7 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
         ema=spec.ema,
         device=device,  # type: ignore[arg-type]
         threads=spec.threads,
+        processes=spec.processes,
         seed=seed,
         vary=spec.seeds.vary,
         sources=digest_sources([data.target, spec.model.target, optimizer.target]),
@@ -51,3 +52,8 @@ def name_precision(precision: Precision, device: str) -> Precision:
     if precision.name != "auto":
         return precision
     return Precision(name="bf16" if device == "cuda" else "fp32")
+
+
+def is_held_here(spec: Study | Run) -> bool:
+    """Return whether a model or data exist in the running program only."""
+    return any(target.startswith("bench.held.") for target in (spec.data.target, spec.model.target))

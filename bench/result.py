@@ -87,6 +87,8 @@ class Result(Record, frozen=True, kw_only=True):
     machine: Machine
     # Names of files beside the result, such as a picture.
     artifacts: tuple[str, ...]
+    # What else befell it, a line each: where it was resumed, a checkpoint that was damaged.
+    notes: tuple[str, ...] = ()
     started_at: str
 
 
@@ -186,6 +188,15 @@ class StudyRecord(Record, frozen=True, kw_only=True):
     unsettled: dict[str, Result] = {}
     # How many of the runs were answered from the store.
     num_cached: int = 0
+
+
+class Plan(Record, frozen=True, kw_only=True):
+    """What a launched job works on: the whole sweep, frozen before the first job began."""
+
+    schema: int
+    name: str
+    command: str
+    studies: tuple[Study, ...]
 
 
 class Manifest(Record, frozen=True, kw_only=True):

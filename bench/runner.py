@@ -11,18 +11,24 @@ from pathlib import Path
 
 import msgspec
 
+from bench.apart import Found
+from bench.claims import Claims
+from bench.ending import Standing
 from bench.estimate import Timings
-from bench.execution import Underway, check, execute
+from bench.execution import Means, Underway, check, execute, find_device
 from bench.identity import run_id
 from bench.kinds import SCHEMA
 from bench.plan import list_stages, outline
 from bench.progress import Say, Show
+from bench.resolve import is_held_here
 from bench.result import Manifest, Result, StudyRecord
 from bench.rounds import count_seeds, decide_widening
+from bench.slot import list_slots
 from bench.spec import Study
+from bench.stopping import Stopped, watch
 from bench.store import Store
 from bench.study import Batch, Preview, SeedsVote, WidenVote
-from bench.workers import Workers, count_workers
+from bench.workers import Workers
 
 Draw = Callable[[Path, Study], None]
 
@@ -37,8 +43,6 @@ class Sweep:
     name: str
     # As typed, for the report.
     command: str
-    # Started by a launcher that runs each study in a process of its own: no arena to plan rounds with.
-    is_alone: bool
 
 
 @dataclass(frozen=True)
@@ -49,9 +53,11 @@ class Ended:
     # Of all runs that were needed, search runs included.
     statuses: tuple[str, ...]
     is_interrupted: bool
+    # What asked it to end early, if something did.
+    signal: int | None = None
 
 
-def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
+def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verbose: bool = False) -> Ended:
     """Run the studies of one sweep and write its folder.
 
     Args:
@@ -59,6 +65,7 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
         say: Shows one line of progress.
         draw: Makes a report of a sweep's folder; called for a first answer.
         show: Replaces the lines at a terminal's bottom; None: there is no terminal.
+        is_verbose: Whether each trial of a search has a line, too.
 
     Returns:
         Where the sweep's folder is, and how its runs ended.
@@ -67,9 +74,10 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
         SpecError, BuildError, DataError: Something can't start; nothing has run.
         StoreError: The store can't be read or written.
     """
-    started_at, start = _now(), time.monotonic()
+    started_at, start = now(), time.monotonic()
     store = Store(Path(sweep.studies[0].place.results))
-    underway = [Underway(spec, store, is_alone=sweep.is_alone) for spec in sweep.studies]
+    place, device = sweep.studies[0].place, find_device(sweep.studies)
+    underway: list[Underway] = []
 
     def write(*, is_interrupted: bool) -> Path:
         records = [_record_of(one) for one in underway]
@@ -78,7 +86,7 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
             name=sweep.name,
             command=sweep.command,
             started_at=started_at,
-            ended_at=_now(),
+            ended_at=now(),
             wall_s=time.monotonic() - start,
             is_interrupted=is_interrupted,
             studies=tuple(f"{number}.json" for number in range(len(records))),
@@ -99,24 +107,31 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
     # What is asked again, to be answered by the store, is said once.
     said: set[str] = set()
     timings: Timings | None = None
-    num_workers = _count_workers(sweep.studies, underway[0].machine.device)
-    try:
-        with Workers(num_workers) as workers:
+    slots = _list_slots(sweep.studies, device)
+    with (
+        watch() as stop,
+        Workers(slots, timeout_s=place.timeout_s, should_stop=stop, say=say) as workers,
+        Claims(store.root) as claims,
+    ):
+        means, standing = Means(workers, claims, stop, say, show, is_verbose), Standing()
+        underway += [Underway(spec, store, device, workers) for spec in sweep.studies]
+        try:
             while waiting := [one for one in underway if one.request is not None]:
+                stop.check()
                 if batches := [one for one in waiting if isinstance(one.request, Batch)]:
-                    check(batches)
+                    check(batches, workers)
                     if timings is None and any(one.pending() for one in batches):
                         timings = Timings(store, underway[0].machine)
                     lines = list_stages(batches)
                     if not said:
-                        lines = [outline(batches, timings, num_workers), *lines]
+                        lines = [outline(batches, timings, workers.num), *lines]
                     for line in lines:
                         if line not in said:
                             say(line)
                             said.add(line)
                     if sweep.studies[0].do == "plan":
                         return Ended(store.sweep_folder(sweep.name), (), False)
-                    execute(batches, workers, timings, say, show)
+                    execute(batches, means, timings, standing)
                     for one in batches:
                         one.advance(one.outcomes)
                 elif previews := [one for one in waiting if isinstance(one.request, Preview)]:
@@ -125,21 +140,22 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None) -> Ended:
                         one.advance(None)
                 else:
                     _vote(waiting, say)
-    except KeyboardInterrupt:
-        is_interrupted = True
-        say("interrupted: what is finished is kept; the same command continues")
-        for one in underway:
-            one.interrupt()
+        except Stopped:
+            is_interrupted = True
+            say("interrupted: what is finished is kept; the same command continues")
+            for one in underway:
+                one.interrupt()
     folder = write(is_interrupted=is_interrupted)
     ends = [outcome for one in underway for outcome in one.outcomes.values() if isinstance(outcome, Result)]
-    return Ended(folder, tuple(end.status for end in ends), is_interrupted)
+    return Ended(folder, tuple(end.status for end in ends), is_interrupted, stop.signal)
 
 
-def _count_workers(studies: Sequence[Study], device: str) -> int:
+def _list_slots(studies: Sequence[Study], device: Found) -> list[str | None]:
     # What a running program holds is not in another process.
-    is_held = any(spec.data.target.startswith("bench.held.") for spec in studies)
+    if any(is_held_here(spec) for spec in studies):
+        return [None]
     threads = max(spec.threads for spec in studies)
-    return 1 if is_held else count_workers(studies[0].place.workers, device, threads)
+    return list_slots(studies[0].place, device.kind, threads, device.num)
 
 
 def _vote(waiting: Sequence[Underway], say: Say) -> None:
@@ -162,7 +178,8 @@ def _record_of(one: Underway) -> StudyRecord:
     return msgspec.structs.replace(record, num_cached=sum(run_id(run) in one.cached for run in record.runs))
 
 
-def _now() -> str:
+def now() -> str:
+    """Return the time as records hold it: UTC, to the second."""
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
 
 

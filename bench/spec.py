@@ -139,8 +139,15 @@ class Place(Record, frozen=True, kw_only=True):
     """Where results live and how many runs train side by side: changes no number."""
 
     results: Annotated[str, Meta(min_length=1)]
-    # Processes that train at once; auto: one a CPU core per `threads`, one on a GPU.
+    # Runs that train at once; auto: one a CPU core per `threads`, one a place on a GPU.
     workers: Count | Literal["auto"]
+    # A run that takes longer is ended, and has the status `timeout`; null: it may take what it takes.
+    timeout_s: Positive | None = None
+    # CUDA devices that runs may use, by index; how many runs each takes at a time.
+    devices: tuple[Annotated[int, Meta(ge=0)], ...] | Literal["auto"] = "auto"
+    per_device: Count = 1
+    # Seconds between two saves of a run under way; studies of older versions have no such field.
+    checkpoint_s: NonNegative = 30.0
 
 
 class Study(Record, frozen=True, kw_only=True):
@@ -174,6 +181,8 @@ class Study(Record, frozen=True, kw_only=True):
     ema: Fraction | None
     device: Literal["auto", "cpu", "cuda", "mps"]
     threads: Count
+    # That one training is spread over, as torchrun started them.
+    processes: Count = 1
     # Ends that a repeated command tries again; finished and diverged are settled.
     retry: tuple[Literal["failed", "oom", "timeout", "killed", "interrupted"], ...]
 
@@ -193,6 +202,8 @@ class Run(Record, frozen=True, kw_only=True):
     ema: Fraction | None
     device: Literal["cpu", "cuda", "mps"]
     threads: Count
+    # More than one change last bits.
+    processes: Count = 1
     seed: Annotated[int, Meta(ge=0)]
     # What the seed changes; the rest stays as seed 0 has it.
     vary: tuple[Vary, ...]

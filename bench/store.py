@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import contextlib
+import json
 import os
 import re
-import secrets
+import stat
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
 from bench.errors import StoreError
 from bench.kinds import SCHEMA
+from bench.publish import link_new, persist, write_atomic
 from bench.result import SETTLED, Cost, Machine, Manifest, Result, StudyRecord
 
-T = TypeVar("T")
+T = TypeVar("T", bound=msgspec.Struct)
 
 # A result is a few KB, a long curve a few hundred; a larger file is not one of ours.
 MAX_RECORD_BYTES = 16 * 2**20
@@ -49,21 +50,31 @@ class Store:
         Raises:
             StoreError: The file is there but unreadable.
         """
-        path = self.run_folder(run_id, machine) / "result.json"
-        return read_record(path, Result) if path.exists() else None
+        return _read_if_there(self.run_folder(run_id, machine) / "result.json", Result)
 
     def find_cost(self, cost_id: str, machine: Machine) -> Cost | None:
         """Return the cost measured on this kind of machine, or None."""
-        path = self.cost_path(cost_id, machine)
-        return read_record(path, Cost) if path.exists() else None
+        return _read_if_there(self.cost_path(cost_id, machine), Cost)
 
     def last_attempt(self, run_id: str, machine: Machine) -> Result | None:
         """Return the newest unsettled end of a run on this kind of machine, or None."""
-        numbers = _attempt_numbers(self.run_folder(run_id, machine) / "attempts")
-        if not numbers:
-            return None
-        folder = self.run_folder(run_id, machine) / "attempts" / str(numbers[-1])
-        return read_record(folder / "attempt.json", Result)
+        folder = self.attempt_folder(run_id, machine)
+        return None if folder is None else read_record(folder / "attempt.json", Result)
+
+    def attempt_folder(self, run_id: str, machine: Machine) -> Path | None:
+        """Return the folder of a run's newest unsettled end on this kind of machine, or None."""
+        folder = self.run_folder(run_id, machine) / "attempts"
+        numbers = _attempt_numbers(folder)
+        return folder / str(numbers[-1]) if numbers else None
+
+    def count_attempts(self, run_id: str, machine: Machine, *statuses: str) -> int:
+        """Return the number of unsettled ends of a run on this kind of machine: all, or those of a status."""
+        folder = self.run_folder(run_id, machine) / "attempts"
+        numbers = _attempt_numbers(folder)
+        if not statuses or not numbers:
+            return len(numbers)
+        ends = (read_record(folder / str(number) / "attempt.json", Result) for number in numbers)
+        return sum(end.status in statuses for end in ends)
 
     def publish(self, result: Result, artifacts: dict[str, bytes] | None = None) -> Result:
         """Write one ended run: a settled one for good, any other as an attempt that may be tried again.
@@ -80,14 +91,16 @@ class Store:
             _publish_attempt(folder / "attempts", result, artifacts or {})
             return result
         _write_all(folder, artifacts or {})
-        if _link_new(folder / "result.json", encode(result)):
+        if link_new(folder / "result.json", encode(result)):
             return result
+        # Someone who took this one for dead was quicker: a row there is, and this end is kept beneath it.
+        _publish_attempt(folder / "attempts", result, {})
         return read_record(folder / "result.json", Result)
 
     def publish_cost(self, cost: Cost) -> Cost:
         """Write one cost measurement; the first one published under its id holds."""
         path = self.cost_path(cost.id, cost.machine)
-        return cost if _link_new(path, encode(cost)) else read_record(path, Cost)
+        return cost if link_new(path, encode(cost)) else read_record(path, Cost)
 
     def write_sweep(self, manifest: Manifest, studies: dict[str, StudyRecord]) -> Path:
         """Write a sweep's folder: its studies first, then the manifest that names them.
@@ -133,29 +146,49 @@ def read_record(path: Path, kind: type[T]) -> T:
         StoreError: The file is absent, too large, from a newer schema, or not such a record; one line.
     """
     try:
-        if path.stat().st_size > MAX_RECORD_BYTES:
-            raise StoreError(f"{path}: {path.stat().st_size} bytes, a record has at most {MAX_RECORD_BYTES}")
-        content = path.read_bytes()
+        content = persist(path, lambda: _read(path))
         schema = msgspec.json.decode(content, type=_Versioned).schema
         if schema > SCHEMA:
             raise StoreError(
                 f"{path}: written by a newer bench (schema {schema}, this one reads up to {SCHEMA})"
             )
-        return msgspec.json.decode(content, type=kind)
+        record = msgspec.json.decode(content, type=kind)
+        if encode(record) != content:
+            # Written by another version, or by hand; of a key that is there twice the last would win.
+            json.loads(content, object_pairs_hook=_refuse_twice)
+        return record
     except OSError as error:
         raise StoreError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise StoreError(f"{path}: not a {kind.__name__.lower()} record: {error}") from error
 
 
-def write_atomic(path: Path, content: bytes) -> None:
-    """Replace a derived file in one step, so that no reader ever sees half of it."""
-    temporary = _write_temporary(path, content)
+def _read_if_there(path: Path, kind: type[T]) -> T | None:
     try:
-        os.replace(temporary, path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: {error.strerror or error}") from error
+        persist(path, lambda: os.stat(path))
+    except FileNotFoundError:
+        return None
+    return read_record(path, kind)
+
+
+def _read(path: Path) -> bytes:
+    # Not waiting: whoever made a pipe of that name need never write to it.
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        found = os.fstat(descriptor)
+        if not stat.S_ISREG(found.st_mode):
+            raise StoreError(f"{path}: not a file")
+        if found.st_size > MAX_RECORD_BYTES:
+            raise StoreError(f"{path}: {found.st_size} bytes, a record has at most {MAX_RECORD_BYTES}")
+        return file.read(MAX_RECORD_BYTES)
+
+
+def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)}` is there twice")
+    return found
 
 
 class _Versioned(msgspec.Struct):
@@ -164,7 +197,7 @@ class _Versioned(msgspec.Struct):
 
 def _publish_attempt(folder: Path, result: Result, artifacts: dict[str, bytes]) -> None:
     number = 1 + max(_attempt_numbers(folder), default=0)
-    while not _link_new(folder / str(number) / "attempt.json", encode(result)):
+    while not link_new(folder / str(number) / "attempt.json", encode(result)):
         number += 1
     _write_all(folder / str(number), artifacts)
 
@@ -175,46 +208,10 @@ def _write_all(folder: Path, files: dict[str, bytes]) -> None:
 
 
 def _attempt_numbers(folder: Path) -> list[int]:
-    if not folder.is_dir():
+    try:
+        names = persist(folder, lambda: os.listdir(folder))
+    except FileNotFoundError:
         return []
-    return sorted(int(entry.name) for entry in folder.iterdir() if entry.name.isdigit())
-
-
-def _link_new(path: Path, content: bytes) -> bool:
-    """Publish a file under its final name unless one is there: temp, fsync, link; the first writer wins."""
-    temporary = _write_temporary(path, content)
-    try:
-        os.link(temporary, path)
-    except FileExistsError:
-        return False
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
-    finally:
-        temporary.unlink(missing_ok=True)
-    _sync_folder(path.parent)
-    return True
-
-
-def _write_temporary(path: Path, content: bytes) -> Path:
-    temporary = path.parent / f".tmp.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with open(temporary, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    except OSError as error:
-        with contextlib.suppress(OSError):  # Where the folder is a file, even this fails.
-            temporary.unlink(missing_ok=True)
-        raise StoreError(f"{path}: {error.strerror or error}") from error
-    return temporary
-
-
-def _sync_folder(folder: Path) -> None:
-    # Some file systems refuse to open a folder; the link itself is already made.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
+    numbers = sorted(int(name) for name in names if name.isdigit())
+    # A folder without the file is what someone who died left on the way to it.
+    return [number for number in numbers if (folder / str(number) / "attempt.json").exists()]

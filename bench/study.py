@@ -64,19 +64,24 @@ Answer = Outcomes | bool | int | None
 
 
 class Interrupted(Exception):
-    """Thrown into a study that has to end with what it has."""
+    """Thrown into a study that has to end with what it has.
+
+    Args:
+        outcomes: All so far, those of the unfinished batch included.
+    """
+
+    def __init__(self, outcomes: Outcomes) -> None:
+        super().__init__()
+        self.outcomes = outcomes
 
 
-def study(
-    spec: Study, machine: Machine, studies_folder: Path, *, is_alone: bool
-) -> Generator[Request, Answer, StudyRecord]:
+def study(spec: Study, machine: Machine, studies_folder: Path) -> Generator[Request, Answer, StudyRecord]:
     """Answer one study: search a setting, evaluate it on fresh seeds, meter its step.
 
     Args:
         spec: What is asked.
         machine: Where it runs; its device is what `spec.device` means here.
         studies_folder: Where searches keep their journals.
-        is_alone: Without its arena beside it, ranges and seeds stay as they are.
 
     Yields:
         Requests, each answered as its class says.
@@ -88,9 +93,9 @@ def study(
     tuning = Tuning(spec, machine, studies_folder)
     try:
         if tuning.space:
-            yield from _search(progress, tuning, is_alone=is_alone)
+            yield from _search(progress, tuning)
         yield from _evaluate(progress, first_count(spec), is_metered=spec.meter.is_on)
-        while spec.seeds.num == "auto" and not is_alone:
+        while spec.seeds.num == "auto":
             losses = progress.evaluation_losses()
             vote = SeedsVote(losses, tuning.selection_sd(losses), len(progress.runs))
             num = yield vote
@@ -98,8 +103,8 @@ def study(
             if num == vote.num:
                 break
             yield from _evaluate(progress, num, is_metered=False)
-    except Interrupted:
-        pass
+    except Interrupted as interrupted:
+        progress.outcomes.update(interrupted.outcomes)
     return progress.record()
 
 
@@ -179,14 +184,14 @@ def _without_choice(run: Run) -> Run:
     return msgspec.structs.replace(run, optimizer=optimizer)
 
 
-def _search(progress: _Progress, tuning: Tuning, *, is_alone: bool) -> Generator[Request, Answer, None]:
+def _search(progress: _Progress, tuning: Tuning) -> Generator[Request, Answer, None]:
     """First pass and a first answer from it; then wider ranges where needed, and more seeds for the best."""
     yield from _try_settings(progress, tuning)
     progress.chosen, progress.search = tuning.choose(progress.outcomes), tuning.record(is_final=False)
     if progress.spec.search.is_previewed:
         yield from _evaluate(progress, first_count(progress.spec), is_metered=progress.spec.meter.is_on)
         yield Preview(progress.record())
-    while progress.spec.search.widen and not is_alone:
+    while progress.spec.search.widen:
         vote = WidenVote(tuning.edge() is not None, tuning.num_widened)
         if not (yield vote):
             break
@@ -202,3 +207,4 @@ def _try_settings(progress: _Progress, tuning: Tuning) -> Generator[Request, Ans
         tuning.tell(progress.outcomes)
     # What an earlier command or another process tried is answered by the store.
     yield from _run_batch(progress, "search", tuning.replays())
+    tuning.end_pass(progress.outcomes)

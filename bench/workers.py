@@ -1,38 +1,84 @@
-"""Training many runs side by side: processes that are started once it pays, and may die without the sweep."""
+"""Training many runs side by side: one process a slot, kept between runs, and any of them may die."""
 
 from __future__ import annotations
 
-import multiprocessing
-import os
+import math
+import signal
+import tempfile
 import time
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
-from concurrent.futures.process import BrokenProcessPool
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
-from typing import Literal, Self
+from typing import Self
 
-from bench.children import context, follow_parent
-from bench.result import Machine, Result
+from bench import children
+from bench.apart import Job, train_job
+from bench.cause import blames_device
+from bench.inquiry import Inquiry
+from bench.resolve import is_held_here
+from bench.result import SETTLED, Machine, Result
+from bench.slot import GRACE_S, End, Slot
 from bench.spec import Run
 
-Job = tuple[Run, Machine]
-Trained = tuple[Result, dict[str, bytes]]
-# Starting processes costs some seconds (each imports torch once): below this much work they only delay.
-WORTHWHILE_S = 20.0
+# Called with a job's number, the steps it has taken, and its newest loss.
+Tell = Callable[[int, int, float | None], None]
+# A run that was asked to stop ends after its step; so long it may take before its process is killed.
+STOP_S = 30.0
+# A device is left alone once so many runs in a row blamed it.
+MAX_BLAMES = 2
+_TICK_S = 0.2
 
 
 class Workers:
-    """Trains runs: here while that is short work, in processes of their own when it is not.
+    """Trains runs, each in a process of its own slot: whatever becomes of that is one end among others.
 
-    A run's numbers are the same wherever it trains. A context manager: leaving it ends the processes.
+    What the running program alone holds (`bench.compare`) can't leave it and trains here. A run's numbers are
+    the same wherever it trains. A context manager: leaving it ends the processes.
 
     Args:
-        num: Runs that may train at once.
+        devices: One entry a slot: the CUDA device that its process sees, or None for what this one sees.
+        timeout_s: A run that takes longer is ended; None: it may take what it takes.
+        should_stop: Asked while anything is waited for; runs under way then end after their step.
+        say: Shows a line.
+        tell: Called with what a run tells of itself on its way.
     """
 
-    def __init__(self, num: int) -> None:
-        self.num = num
-        self._pool: ProcessPoolExecutor | None = None
+    def __init__(
+        self,
+        devices: Sequence[str | None] = (None,),
+        *,
+        timeout_s: float | None = None,
+        should_stop: Callable[[], bool] = lambda: False,
+        say: Callable[[str], None] = lambda _: None,
+        tell: Tell = lambda number, step, loss: None,
+    ) -> None:
+        self.tell = tell
+        self._timeout_s = timeout_s
+        self._should_stop = should_stop
+        self._say = say
+        self._folder = tempfile.TemporaryDirectory(prefix="bench-", ignore_cleanup_errors=True)
+        self._slots = [
+            Slot(device, Path(self._folder.name, f"{number}.log")) for number, device in enumerate(devices)
+        ]
+        self._blames: dict[str, int] = {}
+        self._left_alone: set[str | None] = set()
+        self._here: list[End] = []
+        self._stop_at: float | None = None
+
+    @property
+    def num(self) -> int:
+        """Runs that may train at once."""
+        return len(self._slots)
+
+    @property
+    def is_free(self) -> bool:
+        """Whether a run may be started now."""
+        return bool(self._free())
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether runs train, or have ended and were not yet given out."""
+        return bool(self._here) or any(slot.job is not None for slot in self._slots)
 
     def __enter__(self) -> Self:
         return self
@@ -40,85 +86,121 @@ class Workers:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._pool is not None:
-            self._stop(is_hurried=kind is not None)
+        if kind is None:
+            self.rest()
+        for slot in self._slots:
+            slot.restart()
+        self._folder.cleanup()
 
-    def train(self, jobs: Sequence[Job]) -> Iterator[tuple[int, Trained]]:
-        """Yield each job's number and what came of it, in the order they end."""
-        from bench import train
+    def rest(self) -> None:
+        """End the processes that are idle: they hold on to memory, of a GPU too."""
+        for slot in self._slots:
+            if slot.job is None and slot.child is not None:
+                slot.child.stop(GRACE_S)
+                slot.restart()
 
+    def start(
+        self, number: int, run: Run, machine: Machine, folder: Path | None = None, every_s: float = math.inf
+    ) -> None:
+        """Start a run in a free slot.
+
+        Args:
+            number: What its end is called by.
+            run: What to train.
+            machine: Recorded beside the numbers.
+            folder: Where its state is saved from time to time, and found again; None: it is not.
+            every_s: Seconds between two saves, at the least.
+        """
+        slot = self._free()[0]
+        where = None if folder is None else str(folder)
+        job = Job(run=run, machine=machine, folder=where, every_s=every_s)
+        if is_held_here(run):
+            message = train_job(job, self._should_stop, lambda step, loss: self.tell(number, step, loss))
+            assert message.result is not None
+            self._here.append(End(number, message.result, message.files))
+            return
+        slot.start(number, job)
+
+    def wait(self, timeout: float) -> list[End]:
+        """Return what has ended, as soon as something has; nothing after so many seconds."""
+        deadline = time.monotonic() + timeout
+        while True:
+            ends, self._here = self._here, []
+            busy = {slot.child: slot for slot in self._slots if slot.job is not None and slot.child}
+            left = 0.0 if ends else deadline - time.monotonic()
+            for child in children.wait(busy, max(0.0, min(left, _TICK_S))):
+                if (end := self._hear(busy[child])) is not None:
+                    self._blame(busy[child].device, end.result)
+                    ends.append(end)
+            self._watch()
+            if ends or left <= 0 or not busy:
+                return ends
+
+    def train(self, jobs: Sequence[tuple[Run, Machine]]) -> Iterator[End]:
+        """Yield what comes of some runs, in the order they end."""
         waiting = list(enumerate(jobs))
-        while waiting and (self.num == 1 or self._pool is None):
-            number, job = waiting.pop(0)
-            start = time.perf_counter()
-            yield number, train.train(*job)
-            # The newest run tells what the rest takes, with its evaluations and its start.
-            if self.num > 1 and (time.perf_counter() - start) * len(waiting) > WORTHWHILE_S:
-                break
-        if waiting:
-            yield from self._train_apart(waiting)
+        while waiting or self.is_busy:
+            while waiting and self.is_free:
+                number, (run, machine) = waiting.pop(0)
+                self.start(number, run, machine)
+            yield from self.wait(_TICK_S)
 
-    def _train_apart(self, waiting: list[tuple[int, Job]]) -> Iterator[tuple[int, Trained]]:
-        if self._pool is None:
-            self._pool = _start(self.num)
-        unfinished = dict(waiting)
-        try:
-            futures = {self._pool.submit(_train, job): number for number, job in waiting}
-            for future in as_completed(futures):
-                trained = future.result()
-                del unfinished[futures[future]]
-                yield futures[future], trained
-        except BrokenProcessPool:
-            # A process died and took its companions' work along: one at a time shows which run does that.
-            self._stop(is_hurried=True)
-            for number, job in unfinished.items():
-                yield number, _train_alone(job)
+    @property
+    def inquiry(self) -> Inquiry:
+        """What can be asked of a process, while a slot is free."""
+        return Inquiry(self._free()[0], self._timeout_s, self._should_stop)
 
-    def _stop(self, *, is_hurried: bool) -> None:
-        assert self._pool is not None
-        children = multiprocessing.active_children()
-        self._pool.shutdown(wait=not is_hurried, cancel_futures=True)
-        if is_hurried:
-            for child in children:
-                child.terminate()
-        self._pool = None
+    def _free(self) -> list[Slot]:
+        return [slot for slot in self._slots if slot.job is None and slot.device not in self._left_alone]
 
+    def _hear(self, slot: Slot) -> End | None:
+        """Take in all that a process has told; return how its run ended, if it did."""
+        assert slot.child is not None
+        while True:
+            message = slot.receive()
+            if message is None:
+                return slot.conclude()
+            if message.kind == "begin":
+                slot.began = time.monotonic()
+            if message.kind == "progress":
+                slot.step = message.step
+                self.tell(slot.number, message.step, message.loss)
+            if message.kind == "end":
+                assert message.result is not None
+                return slot.end(message.result, message.files)
+            if not (slot.child.is_over or slot.child.connection.poll()):
+                return None
 
-def count_workers(asked: int | Literal["auto"], device: str, threads: int) -> int:
-    """Return how many runs train at once.
+    def _watch(self) -> None:
+        """End what takes too long, and what was asked to stop and does not."""
+        now = time.monotonic()
+        if self._stop_at is None and self._should_stop():
+            self._stop_at = now
+        for slot in self._slots:
+            if slot.job is None or slot.child is None:
+                continue
+            if self._stop_at is not None:
+                # More than once: a process that has only begun does not hear it.
+                slot.child.send_signal(signal.SIGTERM)
+                if now - self._stop_at > STOP_S:
+                    slot.doom("interrupted", f"it did not end within {STOP_S:g} s of being asked to")
+            elif (
+                self._timeout_s is not None and slot.began is not None and now - slot.began > self._timeout_s
+            ):
+                limit = f"place.timeout_s={self._timeout_s:g}"
+                slot.doom(
+                    "timeout", f"it took longer than {limit}; the last that was heard of is step {slot.step}"
+                )
 
-    Args:
-        asked: A number, or auto: one a core for each `threads` on a CPU, one on anything else.
-        device: Device kind of the runs.
-        threads: CPU threads of each run.
-    """
-    if asked != "auto":
-        return asked
-    if device != "cpu":
-        return 1
-    # Not every system says which cores this process may use.
-    affinity = getattr(os, "sched_getaffinity", None)
-    return max(1, (len(affinity(0)) if affinity else os.cpu_count() or 1) // threads)
-
-
-def _start(num: int) -> ProcessPoolExecutor:
-    return ProcessPoolExecutor(num, mp_context=context(), initializer=follow_parent)
-
-
-def _train(job: Job) -> Trained:
-    from bench import train
-
-    return train.train(*job)
-
-
-def _train_alone(job: Job) -> Trained:
-    """Train one run in a process of its own; a run that ends its process has the status `killed`."""
-    from bench import train
-
-    pool = _start(1)
-    try:
-        return pool.submit(_train, job).result()
-    except BrokenProcessPool:
-        return train.conclude_killed(*job), {}
-    finally:
-        pool.shutdown()
+    def _blame(self, device: str | None, result: Result) -> None:
+        """Leave a device alone that runs blame one after the other, unless it is the last one."""
+        is_blamed = blames_device(result.status, result.detail)
+        if device is None or not (is_blamed or result.status in SETTLED):
+            return
+        self._blames[device] = self._blames.get(device, 0) + 1 if is_blamed else 0
+        others = {slot.device for slot in self._slots} - self._left_alone - {device}
+        if self._blames[device] >= MAX_BLAMES and others:
+            self._left_alone.add(device)
+            self._say(
+                f"device {device}: {MAX_BLAMES} runs in a row failed on it; the sweep goes on without it"
+            )

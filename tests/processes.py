@@ -1,4 +1,4 @@
-"""Processes seen from outside: how many of a session still run."""
+"""Processes seen from outside: how many of a session are there."""
 
 from __future__ import annotations
 
@@ -8,14 +8,20 @@ from collections.abc import Callable
 from pathlib import Path
 
 
-def count_processes(session: int) -> int:
-    """Return how many processes that still run belong to a session."""
-    count = 0
+def list_processes(session: int, *, is_dead_listed: bool = False) -> list[int]:
+    """Return the processes of a session that still run; on request those that nobody reaped, too."""
+    found = []
     for stat in Path("/proc").glob("[0-9]*/stat"):
         with contextlib.suppress(OSError):
             state, _, _, own = stat.read_text().rpartition(")")[2].split()[:4]
-            count += int(own) == session and state != "Z"
-    return count
+            if int(own) == session and (is_dead_listed or state != "Z"):
+                found.append(int(stat.parent.name))
+    return found
+
+
+def count_processes(session: int) -> int:
+    """Return how many processes of a session still run."""
+    return len(list_processes(session))
 
 
 def wait_until(is_so: Callable[[], bool]) -> None:

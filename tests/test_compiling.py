@@ -15,6 +15,7 @@ from bench import compiling, train
 from bench.engine.eager import Eager
 from bench.errors import Unsupported
 from bench.model.dropout import Dropout, set_step
+from bench.prepare import prepare
 from bench.spec import Compile, Precision, Run
 from tests.records import MACHINE, make_optimizer, make_run
 
@@ -44,7 +45,7 @@ def make_compiled(compiled: Compile, **changes: Any) -> Run:
 
 def take_steps(run: Run, num_steps: int = 6) -> tuple[list[float], list[int], list[torch.Tensor]]:
     """Return each step's loss, how much was compiled by its end, and the weights after the last."""
-    model, optimizer, data = train.prepare(run)
+    model, optimizer, data = prepare(run)
     engine = Eager(run, model, optimizer, data)
     losses, counts = [], []
     for step in range(num_steps):

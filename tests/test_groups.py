@@ -123,7 +123,7 @@ def test_a_pattern_wins_over_a_kind_and_the_first_over_the_next() -> None:
 def test_a_scaled_lr_keeps_its_ratio_through_a_schedule() -> None:
     one = compose_run("optimizer.groups.head.lr_scale=0", "budget=smoke", workload="gaussian_mlp")
     from bench.engine.eager import Eager
-    from bench.train import prepare
+    from bench.prepare import prepare
 
     model, optimizer, data = prepare(one)
     before = {name: value.clone() for name, value in model.state_dict().items()}

@@ -20,6 +20,7 @@ from bench.engine.eager import Eager
 from bench.errors import Unsupported
 from bench.forward import forward
 from bench.model.dropout import Dropout, set_step
+from bench.prepare import prepare
 from bench.result import Result
 from bench.seeds import seed_for
 from bench.spec import Model, Precision, Recompute, Run, Schedule
@@ -69,7 +70,7 @@ class Spied(Gaussian):
 
 
 def make_engine(run: Run, data: Gaussian | None = None) -> tuple[Eager, nn.Module, torch.optim.Optimizer]:
-    model, optimizer, own = train.prepare(run)
+    model, optimizer, own = prepare(run)
     return Eager(run, model, optimizer, data or own), model, optimizer
 
 
@@ -143,7 +144,7 @@ def test_a_format_stays_near_fp32_and_is_not_it(chosen: Precision) -> None:
 @pytest.mark.parametrize("chosen", ON_CPU, ids=name_of)
 def test_validation_runs_in_the_format_of_training(chosen: Precision) -> None:
     run = make_small(chosen)
-    model, _, data = train.prepare(run)
+    model, _, data = prepare(run)
     call = precision.make_call(chosen, "cpu")
     seen: list[torch.dtype] = []
     model.eval().register_forward_hook(lambda _module, _inputs, outputs: seen.append(outputs.dtype))
@@ -206,7 +207,7 @@ def test_fp16_equals_a_hand_written_loop(impl: str, clip_norm: float | None) -> 
     optimizer = make_optimizer("torch.optim.Adam", lr=0.01, impl=impl)
     run = make_small(FP16, optimizer=optimizer, clip_norm=clip_norm, schedule=FLAT)
     engine, trained, _ = make_engine(run)
-    model, _, data = train.prepare(run)
+    model, _, data = prepare(run)
     twin = torch.optim.Adam(model.parameters(), lr=0.01, fused=impl == "fused", foreach=False)
     scaler = torch.amp.GradScaler("cpu")
     for step in range(10):

@@ -12,8 +12,9 @@ import pytest
 
 from bench.errors import StoreError
 from bench.kinds import SCHEMA
+from bench.publish import write_atomic
 from bench.result import Result
-from bench.store import Store, encode, environment, read_record, write_atomic
+from bench.store import Store, encode, environment, read_record
 from tests.records import MACHINE, make_result
 
 replace = msgspec.structs.replace

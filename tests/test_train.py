@@ -16,10 +16,12 @@ from bench import build
 from bench.cost import Phase
 from bench.engine.eager import Eager
 from bench.model.dropout import Dropout, find_layers, set_step
+from bench.prepare import prepare
 from bench.result import Result
 from bench.seeds import derive
 from bench.spec import Budget, Precision, Run, Schedule
-from bench.train import evaluation_steps, prepare, train
+from bench.tally import evaluation_steps
+from bench.train import train
 from tests.composing import compose_run
 from tests.records import MACHINE, make_optimizer, make_run
 

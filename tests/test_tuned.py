@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -13,7 +10,7 @@ import pytest
 
 from bench.result import SearchRecord
 from bench.seeds import SEARCH_BASE
-from tests.commands import REPOSITORY, read_sweep, run_bench
+from tests.commands import read_sweep, run_bench, start_bench
 
 CHEAP = (
     "workload=gaussian_mlp",
@@ -28,17 +25,6 @@ def read_searches(folder: Path) -> list[SearchRecord]:
     searches = [study.search for study in read_sweep(folder / "results").studies]
     assert all(search is not None for search in searches)
     return [search for search in searches if search is not None]
-
-
-def start(folder: Path, *arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        [sys.executable, "-m", "bench", *arguments],
-        cwd=folder,
-        env=os.environ | {"PYTHONPATH": str(REPOSITORY)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
 
 
 def test_every_optimizer_gets_the_same_search_and_fresh_seeds(tmp_path: Path) -> None:
@@ -68,17 +54,34 @@ def test_every_optimizer_gets_the_same_search_and_fresh_seeds(tmp_path: Path) ->
     assert "[" not in again.stderr.replace("first answer", "")
 
 
+WIDENING = ("search.trials=3", "search.confirm=2", "search.widen_rounds=2")
+
+
 def test_an_edge_widens_every_range_of_the_arena_alike(tmp_path: Path) -> None:
-    done = run_bench(
-        "-m", "optimizer=sgd,adam", *CHEAP, "seeds=3", "search.trials=3", "search.confirm=2",
-        "search.widen_rounds=2", cwd=tmp_path,
-    )  # fmt: skip
+    command = ("-m", "optimizer=sgd,adam", *CHEAP, "seeds=3", *WIDENING)
+    done = run_bench(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "at the edge of its range" in done.stderr
     one, two = read_searches(tmp_path)
     assert one.num_widened == two.num_widened > 0
     assert len(one.trials) == len(two.trials) == 3 + 2 * one.num_widened
     assert {trial.round for trial in one.trials} == set(range(one.num_widened + 1))
+    # Answered from the store, it decides the same.
+    assert run_bench(*command, cwd=tmp_path).returncode == 0
+    assert read_searches(tmp_path) == [one, two]
+
+
+def test_processes_that_share_a_widened_search_decide_alike(tmp_path: Path) -> None:
+    command = ("-m", "optimizer=sgd,adam", *CHEAP, "seeds=1", *WIDENING)
+    found = []
+    for num in (1, 2):
+        folder = tmp_path / str(num)
+        folder.mkdir()
+        for started in [start_bench(*command, cwd=folder) for _ in range(num)]:
+            done = started.wait()
+            assert done.returncode == 0, done.stderr
+        found.append(read_searches(folder))
+    assert found[0] == found[1]
 
 
 def test_a_killed_search_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
@@ -88,15 +91,10 @@ def test_a_killed_search_goes_on_as_if_undisturbed(tmp_path: Path) -> None:
     rough.mkdir()
     assert run_bench(*command, cwd=calm).returncode == 0
     for _ in range(2):
-        process = start(rough, *command)
-        assert process.stderr is not None
-        seen = 0
-        for line in process.stderr:
-            seen += line.startswith("[")
-            if seen == 3:
-                process.send_signal(signal.SIGKILL)
-                break
-        process.communicate(timeout=60)
+        killed = start_bench("-v", *command, cwd=rough)
+        killed.wait_for("\n[", num=3)
+        killed.send_signal(signal.SIGKILL)
+        assert killed.wait().returncode == -signal.SIGKILL
     trained = {path.stat().st_mtime_ns for path in (rough / "results").rglob("result.json")}
     assert run_bench(*command, cwd=rough).returncode == 0
     assert trained <= {path.stat().st_mtime_ns for path in (rough / "results").rglob("result.json")}
@@ -114,10 +112,9 @@ def test_two_processes_share_one_search(tmp_path: Path) -> None:
         "seeds=1",
         "search.confirm=0",
     )
-    processes = [start(tmp_path, *command) for _ in range(2)]
-    for process in processes:
-        _, stderr = process.communicate(timeout=120)
-        assert process.returncode == 0, stderr
+    for started in [start_bench(*command, cwd=tmp_path) for _ in range(2)]:
+        done = started.wait()
+        assert done.returncode == 0, done.stderr
     [search] = read_searches(tmp_path)
     assert sorted(trial.number for trial in search.trials) == list(range(11))
     assert len({trial.params["optimizer.lr"] for trial in search.trials}) == 11
@@ -145,7 +142,7 @@ def test_more_trials_extend_and_an_interval_replaces_the_range(tmp_path: Path) -
     stored = set((tmp_path / "results").rglob("result.json"))
     done = run_bench(*small, "search.trials=5", cwd=tmp_path)
     [five] = read_searches(tmp_path)
-    assert "[  1/2]" in done.stderr
+    assert "search: 5 runs in 1 study; 3 cached" in done.stderr
     assert [trial.params for trial in five.trials[:3]] == [trial.params for trial in three.trials]
     assert len(five.trials) == 5 and stored < set((tmp_path / "results").rglob("result.json"))
     interval = "optimizer.lr=tag(log,interval(1e-3,1e-1))"

@@ -12,7 +12,7 @@ import numpy as np
 
 from bench.data.arrays import digest
 from bench.errors import StoreError
-from bench.store import write_atomic
+from bench.publish import write_atomic
 
 # The folder; without it, one under the working folder.
 ENVIRONMENT = "BENCH_CACHE"

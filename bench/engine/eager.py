@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,9 +14,11 @@ from bench import compiling, precision
 from bench.average import Average
 from bench.cost import Formats, Phase
 from bench.data.dataset import DataSet, Inputs
+from bench.engine import shares
+from bench.engine.parallel import Team
 from bench.engine.scaling import Scaler
 from bench.errors import Unsupported
-from bench.forward import list_tensors, read_outputs, split_rows, sum_loss
+from bench.forward import list_tensors, read_outputs, split_rows, sum_loss, take_rows
 from bench.model import dropout
 from bench.schedule import lr_factors
 from bench.seeds import seed_for
@@ -34,6 +38,7 @@ class Eager:
         model: On the run's device.
         optimizer: Over the model's parameters.
         data: On the run's device.
+        team: The processes that take each step together, every one with its share of the rows.
 
     Raises:
         Unsupported: The optimizer asks for the loss itself where something has to stand between; or, at the
@@ -43,7 +48,14 @@ class Eager:
     name = "eager"
     mark: Callable[[Phase], None] | None = None
 
-    def __init__(self, run: Run, model: nn.Module, optimizer: torch.optim.Optimizer, data: DataSet) -> None:
+    def __init__(
+        self,
+        run: Run,
+        model: nn.Module,
+        optimizer: torch.optim.Optimizer,
+        data: DataSet,
+        team: Team | None = None,
+    ) -> None:
         self.run = run
         self.call = precision.make_call(run.precision, run.device)
         self._model = model
@@ -56,6 +68,10 @@ class Eager:
         self._scaler = Scaler(optimizer, run.device) if run.precision.name == "fp16" else None
         # What is called in training; `evaluated` is never compiled.
         self._trained, self._compiled_step = compiling.compile_parts(run, model, optimizer)
+        self._team = team
+        if team is not None:
+            shares.check(run, model, min(run.budget.batch_size, data.num_train_rows))
+            self._trained = team.wrap(model)
         self._is_replayed = run.compile.graphs
         self._order_seed = seed_for(run.seed, run.vary, "order")
         self._dropout_seed = seed_for(run.seed, run.vary, "dropout")
@@ -123,6 +139,21 @@ class Eager:
         """Return how many updates the loss scaler left out so far; with one, this waits for the device."""
         return 0 if self._scaler is None else self._scaler.count_skipped()
 
+    def state_dict(self) -> dict[str, Any]:
+        """Return what of this engine the next step depends on; its tensors are the live ones."""
+        average, scaler = self._average, self._scaler
+        return {
+            "average": None if average is None else average.state_dict(),
+            "scaler": None if scaler is None else scaler.state_dict(),
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        if self._average is not None:
+            self._average.load_state_dict(state["average"])
+        if self._scaler is not None:
+            self._scaler.load_state_dict(state["scaler"])
+
     def _closure(self) -> Tensor:
         # Gradients are freed before forward, in every arm: where they are freed changes the memory peak.
         self._optimizer.zero_grad()
@@ -134,6 +165,8 @@ class Eager:
             parts = zip(split_rows(inputs, self._num_parts), targets.chunk(self._num_parts), strict=True)
             losses = [self._add_gradient(*part, number) for number, part in enumerate(parts)]
             total = torch.stack(losses).sum()
+        if self._team is not None:
+            self._team.add(total)
         if self._clip_norm is not None:
             if self._scaler is not None:
                 # The bound is on the gradients as they are, not as they were scaled.
@@ -147,13 +180,23 @@ class Eager:
             # No part may have another's mask: they are numbered through.
             position = self._position * self._num_parts + part
             dropout.set_step(self._dropouts, self._dropout_seed, position)
+        around: AbstractContextManager[None] = nullcontext()
+        if self._team is not None:
+            first, end = self._team.share(len(targets))
+            inputs, targets = take_rows(inputs, first, end), targets[first:end]
+            dropout.set_rows(self._dropouts, first, end - first)
+            is_last = part + 1 == self._num_parts
+            around = self._team.surround(self._trained, is_first=self._seen is None, is_last=is_last)
         if self._is_replayed:
             torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
-        outputs = self.call(self._trained, inputs)
-        loss = sum_loss(self._data, outputs, targets) / self.num_step_items
-        if self.mark is not None:
-            self.mark("forward")
-        (loss if self._scaler is None else self._scaler.scale(loss)).backward()  # type: ignore[no-untyped-call]
+        with around:
+            outputs = self.call(self._trained, inputs)
+            loss = sum_loss(self._data, outputs, targets) / self.num_step_items
+            if self.mark is not None:
+                self.mark("forward")
+            # Of several processes' gradients torch takes the mean, and the sum is wanted.
+            scaled = loss if self._team is None else loss * self._team.size
+            (scaled if self._scaler is None else self._scaler.scale(scaled)).backward()  # type: ignore[no-untyped-call]
         if self.mark is not None:
             self.mark("backward")
         if self._seen is None:

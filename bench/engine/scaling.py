@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
@@ -56,3 +58,12 @@ class Scaler:
     def count_skipped(self) -> int:
         """Return how many updates were left out so far; waits for the device."""
         return int(self._num_skipped.item())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what a resumed run needs to go on with the same scale; waits for the device."""
+        return {"scaler": self._scaler.state_dict(), "num_skipped": self.count_skipped()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+        self._scaler.load_state_dict(state["scaler"])
+        self._num_skipped.fill_(state["num_skipped"])

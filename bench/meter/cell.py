@@ -6,11 +6,12 @@ import msgspec
 import torch
 from torch import nn
 
-from bench import build, precision, train
+from bench import build, precision
 from bench.data.dataset import DataSet
 from bench.effort import LrRange, OptimizerSearch
 from bench.engine.eager import Eager
 from bench.meter.interleave import Arm
+from bench.prepare import prepare
 from bench.spec import Compile, Optimizer, Precision, Recompute, Run, Schedule
 
 # Any: so small that the weights stay near where they start, and the step costs the same.
@@ -58,7 +59,7 @@ def make_cell(run: Run) -> Cell:
         Unsupported: Model and data do not fit, or this machine can't do what is asked for.
         BuildError: A part refuses its arguments.
     """
-    return Cell(run, *train.prepare(run))
+    return Cell(run, *prepare(run))
 
 
 def make_reference(run: Run, data: DataSet) -> Cell:

@@ -15,7 +15,8 @@ import torch
 from bench import compiling
 from bench.cost import Compiling
 from bench.kinds import Record
-from bench.meter.process import Apart, Ended, is_held_here
+from bench.meter.process import Apart, Ended
+from bench.resolve import is_held_here
 from bench.spec import Run
 
 # Where inductor keeps what it compiled; triton's own cache lies inside.

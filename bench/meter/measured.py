@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 from torch import Tensor, nn
 
-from bench import train
 from bench.engine.eager import Eager
 from bench.meter.fake import without_onednn
 from bench.meter.memory import PeakSource, measure_peak, resident
 from bench.meter.predict import COUNTED_STEP
+from bench.prepare import prepare
 from bench.spec import Run
 
 
@@ -29,7 +29,7 @@ def measure_cell(run: Run) -> tuple[int, PeakSource]:
         Unsupported: Model and data do not fit, or the device can't tell.
         BuildError: A part refuses its arguments.
     """
-    model, optimizer, data = train.prepare(run)
+    model, optimizer, data = prepare(run)
     model.train()
     engine = Eager(run, model, optimizer, data)
     # The last of them is the one that is measured, and the one that is predicted.

@@ -13,12 +13,11 @@ import torch
 from bench import build, precision
 from bench.cost import Arithmetic
 from bench.errors import Unsupported
-from bench.identity import cell_id, cost_id
-from bench.kinds import SCHEMA
 from bench.meter.arithmetic import count_arithmetic
 from bench.meter.cell import Cell, make_cell, make_reference
 from bench.meter.compiled import Started, start_compiled, weigh_compiling
 from bench.meter.memory import count_bytes, measure_peak, resident
+from bench.meter.outcome import conclude
 from bench.meter.phases import measure_phases
 from bench.meter.predict import predict
 from bench.meter.time import collector_off, pick_clock
@@ -52,16 +51,11 @@ def measure(metering: Metering, machine: Machine) -> Cost:
         with start_compiled(metering.run, notes.lines) as started, collector_off():
             figures = _measure(metering, machine, started, notes)
     except Exception as error:
-        return _conclude(metering, machine, *_explain(error), {"notes": tuple(notes.lines)})
+        return conclude(metering, machine, *_explain(error), {"notes": tuple(notes.lines)})
     # Nothing of the cell is left by now; what is allocated is cuBLAS's own.
     _collect(metering.run.device)
     figures["workspace_bytes"] = torch.cuda.memory_allocated() if is_cuda else None
-    return _conclude(metering, machine, "finished", None, figures | {"notes": tuple(notes.lines)})
-
-
-def conclude_killed(metering: Metering, machine: Machine, detail: str) -> Cost:
-    """Return the record of a cell whose process was ended from outside, or ended itself."""
-    return _conclude(metering, machine, "killed", detail, {})
+    return conclude(metering, machine, "finished", None, figures | {"notes": tuple(notes.lines)})
 
 
 def _measure(metering: Metering, machine: Machine, started: Started | None, notes: _Notes) -> Figures:
@@ -180,23 +174,3 @@ def _collect(device: str) -> None:
         gc.collect()
         torch.cuda.synchronize()
         torch.cuda.empty_cache()
-
-
-def _conclude(
-    metering: Metering, machine: Machine, status: Status, detail: str | None, figures: Figures
-) -> Cost:
-    absent: Figures = dict.fromkeys(Cost.__struct_fields__)
-    return Cost(
-        **absent
-        | {"notes": (), "num_steps": 0, "is_fast": True}
-        | figures
-        | {
-            "schema": SCHEMA,
-            "id": cost_id(metering),
-            "cell_id": cell_id(metering.run),
-            "run": metering.run,
-            "status": status,
-            "detail": detail,
-            "machine": machine,
-        }
-    )

@@ -37,6 +37,9 @@ class Dropout(nn.Module):
         # A buffer, so that it moves with the model and can be stacked over members; set anew each step.
         self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
         self._index: Tensor | None = None
+        # Where its inputs are some rows of a batch only: the number of the first one, and how many there are.
+        self.rows: tuple[int, int] | None = None
+        self._index_start = 0
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return the inputs with some elements zeroed, of the same shape and dtype."""
@@ -52,10 +55,13 @@ class Dropout(nn.Module):
     def _find_index(self, inputs: Tensor) -> Tensor:
         if torch.compiler.is_compiling():
             # A graph makes it in the kernel that uses it, which is cheaper there than reading it.
-            return _scramble_places(inputs.shape, inputs.device)
+            return _scramble_places(inputs.shape, inputs.device, 0)
+        start = 0 if self.rows is None else self.rows[0] * (inputs.numel() // self.rows[1])
         index = self._index
-        if index is None or index.shape != inputs.shape or index.device != inputs.device:
-            index = self._index = _hashed_index(inputs.shape, inputs.device)
+        is_other = index is None or index.shape != inputs.shape or index.device != inputs.device
+        if index is None or is_other or start != self._index_start:
+            index = self._index = _hashed_index(inputs.shape, inputs.device, start)
+            self._index_start = start
         return index
 
     def extra_repr(self) -> str:
@@ -85,6 +91,18 @@ def set_step(layers: Iterable[Dropout], seed: int, step: int) -> None:
         module.key.fill_(mask_key(seed, step, layer))
 
 
+def set_rows(layers: Iterable[Dropout], first: int, num: int) -> None:
+    """Give every layer the masks of some rows of a batch, which other processes have the rest of.
+
+    Args:
+        layers: From `find_layers`; of their inputs the rows stand first.
+        first: Number of the first row in the whole batch.
+        num: Rows.
+    """
+    for module in layers:
+        module.rows = first, num
+
+
 def mask_key(seed: int, step: int, layer: int) -> int:
     """Return the key of one layer's mask at one step.
 
@@ -108,7 +126,7 @@ def mask_key(seed: int, step: int, layer: int) -> int:
 
 
 # Layers of one shape share their index, which lives as long as one of them holds it.
-_indices: WeakValueDictionary[tuple[torch.Size, torch.device], Tensor] = WeakValueDictionary()
+_indices: WeakValueDictionary[tuple[torch.Size, torch.device, int], Tensor] = WeakValueDictionary()
 
 
 @contextmanager
@@ -122,18 +140,19 @@ def indices_apart() -> Iterator[None]:
         _indices = outside
 
 
-def _hashed_index(shape: torch.Size, device: torch.device) -> Tensor:
+def _hashed_index(shape: torch.Size, device: torch.device, start: int) -> Tensor:
     """Return the hashed flat index of each element, int32: hashed so that no two keys give shifted copies."""
-    index = _indices.get((shape, device))
+    index = _indices.get((shape, device, start))
     if index is None:
         # Outside any torch.func transform: a tensor made inside one is bound to it, and this one outlives it.
         with torch._C._DisableFuncTorch():
-            index = _indices[shape, device] = _scramble_places(shape, device)
+            index = _indices[shape, device, start] = _scramble_places(shape, device, start)
     return index
 
 
-def _scramble_places(shape: torch.Size, device: torch.device) -> Tensor:
-    return _scramble(torch.arange(shape.numel(), dtype=torch.int32, device=device)).view(shape)
+def _scramble_places(shape: torch.Size, device: torch.device, start: int) -> Tensor:
+    end = start + shape.numel()
+    return _scramble(torch.arange(start, end, dtype=torch.int32, device=device)).view(shape)
 
 
 def _scramble(bits: Tensor) -> Tensor:

@@ -145,6 +145,8 @@ def _find_veto(loser: Choice, winner: Choice) -> str | None:
     """Return why the loser may not have lost fairly; the winner's own bounds never take its win away."""
     if loser.num_tried < winner.num_tried:
         return f"{loser.grid.optimizer} had fewer settings"
+    if loser.num_lost:
+        return f"runs of {loser.grid.optimizer} failed"
     if loser.arenas != winner.arenas:
         return "chosen from other arenas"
     if loser.cell.search is not None and loser.cell.search.edge is not None:

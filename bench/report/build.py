@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from bench.errors import SpecError, StoreError
+from bench.publish import write_atomic
 from bench.report.chapter import Chapter, Figure, find_sections, write_chapters
 from bench.report.latex import write_latex
 from bench.report.load import load
@@ -17,7 +18,6 @@ from bench.report.overview import write_overview
 from bench.report.page import write_html, write_markdown_page
 from bench.report.tables import Table, write_csv
 from bench.report.terminal import write_block
-from bench.store import write_atomic
 
 
 def build(folder: Path, sections: Sequence[str], reference: str | None, margin: float | None = None) -> Path:

@@ -12,7 +12,7 @@ from bench.report.listing import align
 from bench.report.load import load
 from bench.report.pace import compare_steps, format_pace, step_s
 from bench.report.sweep import Arena, Cell, Sweep
-from bench.report.verdict import judge, scale_of
+from bench.report.verdict import format_signed, judge, scale_of
 from bench.stats import ALPHA, Effect, adjust_holm, paired_effect, selection_sd
 from bench.store import environment
 
@@ -160,7 +160,7 @@ def _name(sweep: Sweep) -> str:
 
 def _show_effect(arena: Arena, effect: Effect) -> str:
     unit, convert = scale_of(arena)
-    mean, *bounds = (f"{convert(value):+.2g}" for value in (effect.mean, *(effect.interval or ())))
+    mean, *bounds = (format_signed(convert(value)) for value in (effect.mean, *(effect.interval or ())))
     return f"{mean}{unit} [{', '.join(bounds)}]"
 
 

@@ -32,6 +32,7 @@ class Figure:
     is_wide: bool = False
     # Names of what a reader may hide, one by one, where the drawing tells them apart.
     series: tuple[str, ...] = ()
+    is_folded: bool = False
     kind: str = "figure"
 
 
@@ -40,6 +41,8 @@ class Text:
     """A paragraph."""
 
     text: str
+    # What a reader may skip at first.
+    is_small: bool = False
     kind: str = "text"
 
 
@@ -49,6 +52,8 @@ class Note:
 
     text: str
     command: str | None = None
+    # The question that it answers, where it opens with one.
+    label: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,6 +61,10 @@ class Notes:
     """A list of points."""
 
     items: tuple[Note, ...]
+    # Under this line they are folded; None: they stand open.
+    title: str | None = None
+    # Set apart: what to read if nothing else is read.
+    is_card: bool = False
     kind: str = "notes"
 
 

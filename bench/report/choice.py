@@ -23,6 +23,8 @@ class Choice:
     # What was chosen among, and how many of it are no candidates: a seed did not finish.
     tried: tuple[Place, ...]
     num_failed: int
+    # How many of those for another reason than that a seed diverged: they might have been the best.
+    num_lost: int
     # Seed -> loss on the report items, at the setting that the search items of the *other* seeds chose.
     losses: Mapping[int, float]
     # For how many of the seeds that is the setting named here.
@@ -96,6 +98,7 @@ def choose(task: Task, grid: Grid, arenas: Sequence[Arena]) -> Choice | None:
         place=place,
         tried=tuple(tried),
         num_failed=len(tried) - len(search),
+        num_lost=sum(_is_lost(grid.cells[place]) for place in tried if place not in search),
         losses={seed: report[chosen[seed]][seed] for seed in seeds},
         num_agreed=sum(each == place for each in chosen.values()),
         selection_sd=_measure_choice(task, grid, search, seeds),
@@ -126,6 +129,11 @@ def _list_search_losses(cell: Cell) -> dict[int, float]:
     found = {end.run.seed: end.result.search_loss for end in cell.ends if end.result is not None}
     known = {seed: loss for seed, loss in found.items() if loss is not None and math.isfinite(loss)}
     return known if cell.is_complete and len(known) == len(cell.ends) else {}
+
+
+def _is_lost(cell: Cell) -> bool:
+    """Return whether a setting has no mean although none of its seeds diverged."""
+    return not cell.count("diverged")
 
 
 def _find_lowest(candidates: Mapping[Place, Mapping[int, float]], seeds: Sequence[int]) -> Place:

@@ -125,7 +125,7 @@ def tabulate(arena: Arena) -> Table:
     remarks = [f"{row.cell.label}: {row.judgement.remark}" for row in rows if row.judgement.remark]
     return Table(
         name=f"results_{slug(arena.name)}",
-        title=arena.name,
+        title=f"{arena.name}: loss, verdict and cost",
         columns=tuple(columns),
         data=_collect(arena, rows),
         marked=tuple(index for index, row in enumerate(rows) if row.judgement.is_reference),
@@ -141,7 +141,7 @@ def _tabulate_obstacle(arena: Arena, rows: tuple[Row, ...]) -> Table:
     """Return the one row of an arena in which nothing could run."""
     return Table(
         name=f"results_{slug(arena.name)}",
-        title=arena.name,
+        title=f"{arena.name}: loss, verdict and cost",
         columns=(
             Column(header="optimizer", cells=(", ".join(row.cell.label for row in rows),)),
             Column(header="verdict", cells=("not run",)),

@@ -7,7 +7,8 @@ import unicodedata
 
 # What a spreadsheet may take for a formula when it opens a CSV.
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
-_MARKDOWN_SPECIAL = re.compile(r"([\\`|\[\]<>!*])")
+# Also entities, GitHub's mathematics, strokes and bare addresses, and an underscore that no word encloses.
+_MARKDOWN_SPECIAL = re.compile(r"([\\`|\[\]<>!*&$~]|(?<!\w)_|_(?!\w)|:(?=//)|(?<=www)\.)")
 
 
 def strip_controls(text: str) -> str:

@@ -10,6 +10,7 @@ from bench.report.contrast import Contrast, format_effect, list_contrasts
 from bench.report.contrast_claim import Ruling, rule
 from bench.report.factor import Task, find_tasks
 from bench.report.pace import format_pace
+from bench.report.power import format_gap
 from bench.report.sweep import Sweep
 from bench.report.variant import COST_KEYS
 from bench.report.verdict import format_range, scale_of
@@ -156,7 +157,7 @@ def _say_match(task: Task, contest: Contest, match: Match) -> str:
     interval = f"95 % interval {format_range(task.arena, match.effect.interval)}, {pairs}"
     word = verdict.partition(",")[0]
     if word in ("better", "worse"):
-        size = f"{abs(convert(match.effect.mean)):.2g}{unit}"
+        size = f"{format_gap(abs(convert(match.effect.mean)))}{unit}"
         side = "lower" if match.effect.mean < 0 else "higher"
         claim = f"{who.label} reached a {size} {side} final validation loss than {reference.label}"
         return f"{start}, {claim}: {interval}; {verdict} (exploratory){_doubt(who, reference)}."

@@ -51,7 +51,7 @@ def write_basis(sweep: Sweep) -> list[str]:
     if all(arena.obstacle for arena in sweep.arenas):
         return [shorten(facts[0], MAX_COLUMNS)]
     facts.append("/".join(dict.fromkeys(show_precision(arena.cells[0]) for arena in sweep.arenas)))
-    facts.append(f"margin {', '.join(dict.fromkeys(_show_margin(arena) for arena in sweep.arenas))}")
+    facts.append(f"margin {', '.join(dict.fromkeys(show_margin(arena) for arena in sweep.arenas))}")
     varied = f"seeds change {' / '.join(dict.fromkeys(arena.vary for arena in sweep.arenas))}"
     effort = describe_effort(sweep.arenas)
     lines = [[effort, _count_seeds(sweep, "fresh ")]] if effort else [[_count_seeds(sweep, "")]]
@@ -79,7 +79,8 @@ def _count_seeds(sweep: Sweep, kind: str) -> str:
     return f"{span} paired {kind}seed{'s' * (counts != [1])}"
 
 
-def _show_margin(arena: Arena) -> str:
+def show_margin(arena: Arena) -> str:
+    """Return the difference that does not matter in an arena: +-0.5 %."""
     workload = arena.study.workload
     return f"+-{100 * workload.margin:g} %" if workload.effect == "log_ratio" else f"+-{workload.margin:g}"
 

@@ -123,6 +123,7 @@ def finish(
     is_picture: bool = False,
     is_wide: bool = False,
     series: Sequence[str] = (),
+    is_folded: bool = False,
 ) -> Figure:
     """Return a drawing as SVG and PNG beside its data; undated, so that equal data gives equal bytes."""
     svg, png = io.BytesIO(), io.BytesIO()
@@ -141,6 +142,7 @@ def finish(
         is_picture=is_picture,
         is_wide=is_wide,
         series=tuple(dict.fromkeys(series)),
+        is_folded=is_folded,
     )
 
 

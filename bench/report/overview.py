@@ -10,9 +10,9 @@ from urllib.parse import quote
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from bench.publish import write_atomic
 from bench.report.escape import clean
 from bench.report.listing import find_sweeps
-from bench.store import write_atomic
 
 _HERE = Path(__file__).parent
 

@@ -21,6 +21,8 @@ from bench.report.tables import Table, format_column, write_markdown
 _HERE = Path(__file__).parent
 # A small sweep is read in a minute: so many sections stand open, the rest is one folded line.
 _MAX_OPEN = 6
+# A table of more rows is looked up, not read.
+_MAX_ROWS = 16
 
 
 def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
@@ -40,7 +42,12 @@ def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
     )
     drawings = Drawings()
     environment.filters.update(
-        clean=clean, slug=slug, drawing=drawings.inline, cells=_list_rows, series=name_series
+        clean=clean,
+        slug=slug,
+        drawing=drawings.inline,
+        cells=_list_rows,
+        series=name_series,
+        folded=_is_folded,
     )
     template = environment.get_template("page.html.j2")
     style, script = ((_HERE / name).read_text(encoding="utf-8").strip() for name in ("page.css", "page.js"))
@@ -88,9 +95,10 @@ def _write_block(block: Text | Notes | Code | Heading | Table | Figure) -> str:
         case Code():
             return fence_markdown(block.text)
         case Notes():
-            lines = []
+            lines = [f"**{escape_markdown(block.title)}**", ""] if block.title else []
             for note in block.items:
-                lines.append("- " + escape_markdown(note.text))
+                label = f"**{escape_markdown(note.label)}** " if note.label else ""
+                lines.append(f"- {label}{escape_markdown(note.text)}")
                 if note.command:
                     lines += ["", *("  " + line for line in fence_markdown(note.command).splitlines()), ""]
             return "\n".join(lines).rstrip()
@@ -109,6 +117,11 @@ def _write_block(block: Text | Notes | Code | Heading | Table | Figure) -> str:
 def _hash(text: str) -> str:
     """Return what a content security policy calls a text that it lets through."""
     return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def _is_folded(table: Table) -> bool:
+    num_rows = max((len(column.cells) for column in table.columns), default=0)
+    return num_rows > _MAX_ROWS if table.is_folded is None else table.is_folded
 
 
 def _list_rows(table: Table) -> list[list[str]]:

@@ -23,7 +23,7 @@ def tabulate_settings(arena: Arena) -> Table:
     keys, values = tuple(arena.settings), tuple(arena.settings.values())
     return Table(
         name=f"settings_{slug(arena.name)}",
-        title="Settings shared by all optimizers of the arena",
+        title=f"{arena.name}: settings shared by all optimizers",
         columns=(Column(header="key", cells=keys), Column(header="value", cells=values)),
         data=pd.DataFrame({"key": keys, "value": values}),
         is_folded=True,
@@ -41,7 +41,7 @@ def tabulate_optimizers(arena: Arena) -> Table:
 
     return Table(
         name=f"optimizers_{slug(arena.name)}",
-        title="Settings of each optimizer",
+        title=f"{arena.name}: settings of each optimizer",
         columns=(
             column("optimizer", "optimizer"),
             column("class", "target"),

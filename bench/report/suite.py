@@ -29,6 +29,8 @@ class Entry:
     val_loss: float | None
     # Against the arena's reference, in the unit shown; None for the reference itself and without a pair.
     effect: float | None
+    # Which of its listed settings this is, as `lr=0.001`; None where it has one only.
+    setting: str | None = None
 
     @property
     def kind(self) -> str:
@@ -57,6 +59,8 @@ class Suite:
     rows: tuple[Row, ...]
     # The most common reference first, then by how often they are unbeaten.
     labels: tuple[str, ...]
+    # How each optimizer's cell was chosen among several; None where each has one only.
+    choice: str | None = None
 
     @property
     def controls(self) -> tuple[str, ...]:
@@ -66,7 +70,7 @@ class Suite:
 
 def make_suite(arenas: Sequence[Arena]) -> Suite:
     """Return the rows of the arenas in which something could run, in their order."""
-    rows = tuple(_make_row(arena) for arena in arenas if arena.obstacle is None)
+    rows = tuple(make_row(arena) for arena in arenas if arena.obstacle is None)
     references = [row.arena.reference.label for row in rows]
     wins = {label: sum(label in row.unbeaten for row in rows) for row in rows for label in row.entries}
     first = max(sorted(set(references)), key=references.count, default=None)
@@ -74,7 +78,8 @@ def make_suite(arenas: Sequence[Arena]) -> Suite:
     return Suite(rows=rows, labels=tuple(labels))
 
 
-def _make_row(arena: Arena) -> Row:
+def make_row(arena: Arena) -> Row:
+    """Return what every cell of an arena did there."""
     _, convert = scale_of(arena)
     entries = {
         each.cell.label: Entry(
@@ -93,8 +98,9 @@ def tabulate_suite(suite: Suite) -> Table:
     for label in suite.labels:
         cells = tuple(_show(row.entries.get(label), row) for row in suite.rows)
         columns.append(Column(header=label, cells=cells))
-    unbeaten = tuple(", ".join(row.unbeaten) if row.unbeaten else None for row in suite.rows)
-    columns.append(Column(header="unbeaten", cells=unbeaten))
+    if suite.choice is None:
+        unbeaten = tuple(", ".join(row.unbeaten) if row.unbeaten else None for row in suite.rows)
+        columns.append(Column(header="unbeaten", cells=unbeaten))
     if any(row.floor for row in suite.rows):
         columns.append(Column(header="its seeds can tell", cells=tuple(show_gap(row) for row in suite.rows)))
     nums = sorted({each.n for row in suite.rows for each in _list_effects(row)})
@@ -103,6 +109,11 @@ def tabulate_suite(suite: Suite) -> Table:
         "% (plain where the workload's losses are no ratios), below 0 better, and the verdict; "
         f"n = {' or '.join(map(str, nums)) or '0'} paired seeds, intervals in the results."
     ]
+    if suite.choice is not None:
+        notes.append(
+            f"{suite.choice.capitalize()}: exploratory, chosen by other seeds and on other items; how, and "
+            "every single setting, is under What each setting buys."
+        )
     if any(row.floor for row in suite.rows):
         notes.append(
             "Its seeds can tell: the smallest gap seen with 80 % power even unpaired, by the workload's "
@@ -115,7 +126,7 @@ def tabulate_suite(suite: Suite) -> Table:
         )
     return Table(
         name="suite",
-        title="One row per arena",
+        title="One row per arena" + (f", {suite.choice}" if suite.choice else ""),
         columns=tuple(columns),
         data=pd.DataFrame([record for row in suite.rows for record in _list_records(row)]),
         note=" ".join(notes),
@@ -135,10 +146,13 @@ def _show(entry: Entry | None, row: Row) -> str | None:
     if entry is None:
         return None
     if entry.kind == "reference":
-        return "reference" if entry.val_loss is None else f"{entry.val_loss:.3g} (reference)"
-    unit, _ = scale_of(row.arena)
-    word = entry.judgement.verdict.partition(",")[0]
-    return word if entry.effect is None else f"{format_effect(row.arena, entry.effect)}{unit} {word}"
+        words = [] if entry.val_loss is None else [f"{entry.val_loss:.3g}"]
+        words.append("(reference)" if words else "reference")
+    else:
+        unit, _ = scale_of(row.arena)
+        words = [] if entry.effect is None else [f"{format_effect(row.arena, entry.effect)}{unit}"]
+        words.append(entry.judgement.verdict.partition(",")[0])
+    return " ".join([*words, *([f"at {entry.setting}"] if entry.setting else [])])
 
 
 def show_gap(row: Row) -> str | None:
@@ -158,7 +172,10 @@ def _list_records(row: Row) -> list[dict[str, object]]:
             "val_loss_mean": entry.val_loss,
             "effect_scale": row.arena.study.workload.effect,
             "effect_mean": entry.judgement.effect.mean if entry.judgement.effect else None,
+            "effect_ci95_low": (interval := _read_interval(entry))[0],
+            "effect_ci95_high": interval[1],
             "verdict": entry.judgement.verdict,
+            "setting": entry.setting,
             "is_unbeaten": label in row.unbeaten if row.unbeaten else None,
             "smallest_gap": floor.gap if floor else None,
             "reference_d": finite(floor.standardised) if floor else None,
@@ -166,3 +183,8 @@ def _list_records(row: Row) -> list[dict[str, object]]:
         }
         for label, entry in row.entries.items()
     ]
+
+
+def _read_interval(entry: Entry) -> tuple[float | None, float | None]:
+    effect = entry.judgement.effect
+    return effect.interval if effect is not None and effect.interval is not None else (None, None)

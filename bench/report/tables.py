@@ -40,7 +40,8 @@ class Table:
     # Rows set apart: those of the reference.
     marked: tuple[int, ...] = ()
     note: str | None = None
-    is_folded: bool = False
+    # None: where it is long.
+    is_folded: bool | None = None
     kind: str = "table"
 
 

@@ -7,6 +7,7 @@ import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from bench.report.at_best import list_lines, lists_settings, make_best_suite
 from bench.report.closing import list_remarks, write_not_run
 from bench.report.compact import compact_names
 from bench.report.comparison import MIB, Row, make_rows
@@ -19,7 +20,7 @@ from bench.report.heading import MAX_COLUMNS, shorten_line, write_basis, write_h
 from bench.report.matrix import write_matrix
 from bench.report.noise import is_noise
 from bench.report.noise_table import write_noise
-from bench.report.suite import make_suite
+from bench.report.suite import Suite, make_suite
 from bench.report.sweep import Arena, Concern, Sweep
 from bench.report.tables import ABSENT, format_fixed
 from bench.report.tuning import format_lr
@@ -51,8 +52,13 @@ def write_block(sweep: Sweep) -> str:
     # Header and rows want this much; warnings take what is left, and at least their share.
     wanted = num_rows + 1 if num_rows else 0
     warnings = _write_warnings(concerns, max(min(_MIN_WARNING_LINES, space - 2), space - wanted))
+    best = make_best_suite(sweep) if lists_settings(sweep) else None
     if is_noise(sweep) and arenas:
         table = write_noise(arenas, MAX_SUITE_LINES - len(head) - len(tail) - len(warnings))
+    elif best is not None:
+        space = MAX_SUITE_LINES - len(head) - len(tail)
+        table = _write_best(sweep, best, space - min(len(warnings), _MIN_SUITE_WARNING_LINES))
+        warnings = _write_warnings(concerns, space - len(table))
     elif wanted + len(warnings) > space and (effects := write_effects(sweep, space - len(warnings))):
         table = effects
     elif len(arenas) > 2 and wanted + len(warnings) > space:
@@ -64,16 +70,31 @@ def write_block(sweep: Sweep) -> str:
         matrix = write_matrix(make_suite(arenas), space - len(warnings) - len(headline) - len(prices))
         table = [*headline, *matrix, *prices]
     else:
-        table = _write_table(arenas, space - len(warnings)) if num_rows else []
+        lines = [(arena, make_rows(arena)) for arena in arenas]
+        table = _write_table(lines, space - len(warnings)) if num_rows else []
         # What is good to know, where nothing has to go for it.
         remarks = [*write_price_line(sweep), *list_remarks(arenas), *write_noise_line(arenas)]
         table += remarks[: max(0, space - len(warnings) - len(table))]
     return "\n".join([*head, *table, *warnings, *tail]) + "\n"
 
 
-def _write_table(arenas: Sequence[Arena], space: int) -> list[str]:
+def _write_best(sweep: Sweep, suite: Suite, space: int) -> list[str]:
+    """Return a line per optimizer at the best of its listed settings, or per arena where those are many."""
+    remark = [
+        shorten(f"{suite.choice}, by other seeds (exploratory); each of them in the report", MAX_COLUMNS)
+    ]
+    prices = write_price_line(sweep)
+    room = space - len(remark) - len(prices)
+    lines = list_lines(sweep, suite)
+    if sum(len(rows) for _, rows in lines) < room:
+        return [*_write_table(lines, room), *remark, *prices]
+    return [*write_matrix(suite, room), *remark, *prices]
+
+
+def _write_table(pairs: Sequence[tuple[Arena, tuple[Row, ...]]], space: int) -> list[str]:
     """Return the table's header and as many rows as fit: each arena's reference and best rows first."""
-    by_arena = {arena.name: make_rows(arena) for arena in arenas}
+    arenas = [arena for arena, _ in pairs]
+    by_arena = {arena.name: rows for arena, rows in pairs}
     num_rows = sum(len(rows) for rows in by_arena.values())
     num_shown = space - 1 if num_rows <= space - 1 else space - 2
     chosen = _choose_rows(by_arena, num_shown)

@@ -88,7 +88,13 @@ def scale_of(arena: Arena) -> tuple[str, Callable[[float], float]]:
 def format_range(arena: Arena, bounds: tuple[float, float]) -> str:
     """Return an interval of effects as `-0.4 to +1.2 %`."""
     unit, convert = scale_of(arena)
-    return f"{convert(bounds[0]):+.2g} to {convert(bounds[1]):+.2g}{unit}"
+    low, high = (format_signed(convert(bound)) for bound in bounds)
+    return f"{low} to {high}{unit}"
+
+
+def format_signed(value: float) -> str:
+    """Return a number with its sign and two significant digits, and all of those before the point."""
+    return f"{value:+.0f}" if 99.5 <= abs(value) < 1e5 else f"{value:+.2g}"
 
 
 def _compare(arena: Arena) -> dict[str, Effect]:

@@ -103,12 +103,14 @@ class Searcher:
         """Record what came of a setting, at once and in any order: samplers see settings by number.
 
         Args:
-            number: Of a proposal of this Searcher.
+            number: Of a proposal of this Searcher, or of a setting that `open_elsewhere` gave.
             value: Loss, smaller is better; None: diverged or failed, from which samplers keep away.
         """
         loss = math.inf if value is None or not math.isfinite(value) else value
-        self._claims.answer(self._open[number], loss)
-        del self._open[number]
+        trial = self._open.pop(number, None)
+        if trial is None:
+            trial = counting(self._claims.read())[self._keys()[number]].number
+        self._claims.answer(trial, loss)
 
     def trials(self) -> list[Trial]:
         """Return the wanted settings told so far, by number; those of a widening only after `widen`."""
@@ -124,6 +126,15 @@ class Searcher:
     def is_complete(self) -> bool:
         """Return whether every wanted setting is told, here or elsewhere."""
         return len(self.trials()) == self.num_total
+
+    def open_elsewhere(self) -> list[Proposal]:
+        """Return the settings that others have claimed and nobody has told: who knows the value may."""
+        claims = counting(self._claims.read())
+        return [
+            Proposal(number, decode(self._space, claims[key].params))
+            for number, key in enumerate(self._keys())
+            if number not in self._open and key in claims and claims[key].state == TrialState.RUNNING
+        ]
 
     def waiting_for(self) -> list[str]:
         """Return a line for each setting that is claimed and not told: "setting 3 on node7, process 4242"."""

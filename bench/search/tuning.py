@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import math
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -20,9 +19,6 @@ from bench.seeds import SEARCH_BASE
 from bench.spec import Run, Study
 from bench.stats import selection_sd
 from bench.store import environment
-
-# While other processes hold the last settings of a shared search: how often to look again.
-POLL_S = 0.5
 
 
 class Tuning:
@@ -40,7 +36,7 @@ class Tuning:
         self.space = spaces.make_space(spec)
         self.num_widened = 0
         self._open: list[Proposal] = []
-        # Round by trial number, for those proposed after the first pass.
+        # Round by trial number: 0 in the first pass.
         self._rounds: dict[int, int] = {}
         self._confirmed: list[int] = []
         self._outcomes: dict[str, Result | Cost] = {}
@@ -52,18 +48,15 @@ class Tuning:
     def propose(self) -> list[Run]:
         """Return the runs of the next settings to try; none when the pass is complete."""
         is_adaptive = self.spec.search.sampler in ("gp", "tpe")
-        while True:
-            self._open = self._searcher.ask(1 if is_adaptive else self._searcher.num_total)
-            if self._open or self._searcher.is_complete():
-                break
-            time.sleep(POLL_S)
+        self._open = self._searcher.ask(1 if is_adaptive else self._searcher.num_total)
+        # Others' settings, too: their runs are shared out one by one, so nobody waits while there is work.
+        self._open += self._searcher.open_elsewhere()
         return [run for proposal in self._open for run in self._runs(proposal.params, self.spec.search.seeds)]
 
     def tell(self, outcomes: Mapping[str, Result | Cost]) -> None:
         """Record what came of the runs proposed last."""
         self._outcomes.update(outcomes)
         for number, params in self._open:
-            self._rounds[number] = self.num_widened
             losses = self._losses(params, self.spec.search.seeds)
             self._searcher.tell(number, _mean(losses))
 
@@ -74,6 +67,12 @@ class Tuning:
             for trial in self._searcher.trials()
             for run in self._runs(trial.params, self.spec.search.seeds)
         ]
+
+    def end_pass(self, outcomes: Mapping[str, Result | Cost]) -> None:
+        """Take up what came of every setting of the pass, whoever tried it."""
+        self._outcomes.update(outcomes)
+        for trial in self._searcher.trials():
+            self._rounds.setdefault(trial.number, self.num_widened)
 
     def confirmations(self) -> list[Run]:
         """Return the runs that give the best settings of the first pass more search seeds."""
@@ -123,7 +122,7 @@ class Tuning:
                     runs=tuple(run_id(run) for run in runs),
                     losses=tuple(self._losses(trial.params, num)),
                     is_confirmed=trial.number in self._confirmed,
-                    round=self._rounds.get(trial.number, 0),
+                    round=self._rounds[trial.number],
                 )
             )
         return SearchRecord(

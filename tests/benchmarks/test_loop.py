@@ -6,10 +6,10 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from bench import train
 from bench.meter.cell import make_cell
 from bench.meter.interleave import Arm, compare, median_interval, take_turns
 from bench.meter.time import collector_off
+from bench.prepare import prepare
 from tests.composing import compose_run
 
 # At most: a factor at long steps, microseconds at short ones.
@@ -21,7 +21,7 @@ LONG = ("model.width=512",)
 def make_bare_arm(workload: str, *overrides: str) -> Arm:
     """A loop as one writes it by hand: gather the batch, forward, backward, step, learning rate."""
     run = compose_run(*overrides, workload=workload)
-    model, optimizer, data = train.prepare(run)
+    model, optimizer, data = prepare(run)
     x, y, size = data.train_inputs, data.train_targets, run.budget.batch_size
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(0))
     loss_of = F.mse_loss if workload == "photo_mlp" else F.cross_entropy

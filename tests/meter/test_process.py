@@ -13,7 +13,7 @@ import torch
 from bench import held
 from bench.data.arrays import Arrays
 from bench.data.gaussian import Gaussian
-from bench.meter.process import measure_all, start_server
+from bench.meter.process import measure_all
 from bench.spec import Data
 from tests.processes import count_processes, wait_until
 from tests.records import MACHINE, make_metering, make_run
@@ -32,12 +32,11 @@ def make_data(target: str, **arguments: object) -> Data:
 
 
 def test_a_cell_that_ends_its_process_is_one_row() -> None:
-    start_server()
     villain = make_run(data=make_data("tests.meter.test_process.end_process"))
     jobs = [(make_metering(run), MACHINE) for run in (make_run(), villain, make_run(seed=1))]
     costs = list(measure_all(jobs))
     assert [cost.status for cost in costs] == ["finished", "killed", "finished"]
-    assert costs[1].detail == "its process ended with signal 9 (SIGKILL)"
+    assert costs[1].detail == "its process was ended from outside by signal 9 (SIGKILL)"
     assert [cost.run for cost in costs] == [metering.run for metering, _ in jobs]
     # Data that this process has never decoded was decoded over there.
     assert costs[0].step_p50_s is not None and costs[0].notes == ()
@@ -88,8 +87,8 @@ if __name__ == "__main__":
         start_new_session=True,
     )
     assert sweep.stdout is not None and sweep.stdout.readline() == b"begun\n"
-    # The server, its tracker, and the process that measures.
-    wait_until(lambda: count_processes(sweep.pid) >= 4)
+    # The sweep, its server, and the process that measures.
+    wait_until(lambda: count_processes(sweep.pid) >= 3)
     sweep.kill()
     sweep.communicate()
     wait_until(lambda: count_processes(sweep.pid) == 0)

@@ -70,11 +70,30 @@ def test_other_hardware_stands_apart(root: Path, capsys: pytest.CaptureFixture[s
     assert "hardware=" in here.name and "hardware=" in there.name
 
 
-def test_sweeps_of_two_results_folders_are_refused(
+def test_sweeps_of_two_results_folders_meet_in_the_first(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    write_sweep(tmp_path / "elsewhere", [(make_study("lion"), [0.009])], name="three")
-    assert main(["results/one", "elsewhere/three"]) == 2
+    ends: list[float | str] = [0.009, 0.0091, "failed", "diverged"]
+    write_sweep(tmp_path / "elsewhere", [(make_study("lion"), ends)], name="one", details={"failed": "no"})
+    before = {path: path.read_bytes() for path in root.rglob("*.json")}
+    assert main(["results/one", "elsewhere/one"]) == 0
+    [folder] = root.glob("merged-*")
+    [arena] = load(folder, None).arenas
+    cells = {cell.label: cell for cell in arena.cells}
+    statuses = [end.status for end in cells["lion"].ends]
+    assert statuses == ["finished", "finished", "failed", "diverged"] and cells["lion"].cost is not None
+    assert len(cells["adamw"].ends) == 3
+    # What lay there lies there still, and nothing was written elsewhere.
+    assert {path: path.read_bytes() for path in before} == before
+    assert not list((tmp_path / "elsewhere").glob("merged-*"))
+    # The other way round it is another folder's; with the sweep beside it, another sweep.
+    assert main(["elsewhere/one", "results/one"]) == 0
+    assert main(["results/one", "results/two"]) == 0
+    assert len(list(root.glob("merged-*"))) == 2 and len(list((tmp_path / "elsewhere").glob("merged-*"))) == 1
+    capsys.readouterr()
+    write_sweep(tmp_path / "third", [(make_study("muon"), [0.02])], name="one")
+    next((tmp_path / "third").glob("runs/*/*/*/result.json")).write_text("{")
+    assert main(["results/one", "third/one"]) == 2
     assert len(capsys.readouterr().err.splitlines()) == 1
 
 

@@ -10,7 +10,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from bench.report.chapter import Figure
 from bench.report.escape import slug
-from bench.report.look import Look, finish, name_label, new_drawing, set_log, styled
+from bench.report.look import Look, finish, name_label, name_series, new_drawing, set_log, styled
 from bench.report.plot.curves import MAX_LINES
 from bench.report.sweep import Arena, Cell
 from bench.report.tuning import find_initial_loss, first_pass, is_adaptive
@@ -82,6 +82,7 @@ def draw_budget(arena: Arena, looks: dict[str, Look]) -> Figure | None:
                     for num, loss in lines[cell.label]
                 ]
             ),
+            series=[cell.label for cell in cells],
         )
 
 
@@ -131,4 +132,5 @@ def _draw_line(axes: Axes, cell: Cell, line: list[tuple[int, float]], look: Look
         linestyle=":" if is_observed else (0, (4, 2)) if look.is_dashed else "-",
         drawstyle="steps-post" if is_observed else "default",
         label=name_label(cell.label) + (" (adaptive)" if is_observed else ""),
+        gid=name_series(cell.label),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
@@ -14,7 +15,7 @@ from bench.report.contrast import Contrast, collect_contrasts, format_effect
 from bench.report.contrast_claim import is_flat
 from bench.report.escape import slug
 from bench.report.factor import Task
-from bench.report.look import INK, Look, finish, name_label, new_drawing, styled
+from bench.report.look import INK, Look, finish, name_label, name_series, new_drawing, styled
 from bench.report.variant import COST_KEYS
 from bench.report.verdict import scale_of
 
@@ -79,6 +80,7 @@ def draw_effects(task: Task, contrasts: Sequence[Contrast], looks: Mapping[str, 
             ),
             data=collect_contrasts(task, contrasts),
             is_wide=columns > 2,
+            series=tuple(drawn),
         )
 
 
@@ -114,9 +116,9 @@ def _draw_panel(
         factor = next(iter(mine.values())).factor
         # Side by side, so that intervals of several optimizers don't hide one another.
         shift = min(0.13, 0.7 / len(names)) * (number - (len(names) - 1) / 2)
-        look = looks[name]
+        look, gid = looks[name], name_series(name)
         points: list[tuple[float, float]] = [(levels.index(factor.baseline) + shift, 0.0)]
-        axes.plot(*points[0], ".", color=look.colour, markersize=6, zorder=4)
+        axes.plot(*points[0], ".", color=look.colour, markersize=6, zorder=4, gid=gid)
         for level, each in mine.items():
             x = levels.index(level) + shift
             if each.effect is None:
@@ -125,11 +127,13 @@ def _draw_panel(
                 continue
             points.append((x, each.effect.mean))
             if each.effect.interval is not None:
-                axes.plot([x, x], each.effect.interval, color=look.colour, linewidth=3, alpha=0.45, zorder=2)
+                span = each.effect.interval
+                axes.plot([x, x], span, color=look.colour, linewidth=3, alpha=0.45, zorder=2, gid=gid)
             fill = look.colour if each.is_whole else "#ffffff"
-            axes.plot([x], [each.effect.mean], look.marker, color=look.colour, markerfacecolor=fill, zorder=4)
+            marker: dict[str, Any] = {"color": look.colour, "markerfacecolor": fill, "zorder": 4, "gid": gid}
+            axes.plot([x], [each.effect.mean], look.marker, **marker)
         if factor.is_numeric:
-            axes.plot(*zip(*sorted(points), strict=True), color=look.colour, linewidth=1.2, zorder=3)
+            axes.plot(*zip(*sorted(points), strict=True), color=look.colour, linewidth=1.2, zorder=3, gid=gid)
     prices = [_price(contrasts, level) for level in levels]
     is_priced = sum(price is not None for price in prices) >= len(levels) - 1 and len(levels) > 1
     labels = [

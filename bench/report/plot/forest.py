@@ -16,6 +16,8 @@ from bench.stats import paired_effect
 
 # Beyond this many rows the table says it better.
 _MAX_ROWS = 20
+# And beyond this many it is folded.
+_MAX_OPEN_ROWS = 12
 
 
 def draw_forest(arena: Arena, looks: dict[str, Look]) -> Figure | None:
@@ -53,6 +55,7 @@ def draw_forest(arena: Arena, looks: dict[str, Look]) -> Figure | None:
                 if each.effect
             ),
             data=_collect(arena, judged),
+            is_folded=len(judged) > _MAX_OPEN_ROWS,
         )
 
 

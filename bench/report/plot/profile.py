@@ -11,13 +11,14 @@ from matplotlib.ticker import LogLocator, NullFormatter
 from bench.report.across import League
 from bench.report.chapter import Figure
 from bench.report.escape import slug
-from bench.report.look import INK, Look, finish, name_label, new_drawing, styled
+from bench.report.look import INK, Look, finish, name_label, name_series, new_drawing, styled
 from bench.report.plot.curves import MAX_LINES
 from bench.report.sweep import Arena, Cell
 from bench.stats import MIN_PROFILE_ARENAS, performance_profile, summarise
 
 # Ratios that span more than this are drawn on a logarithmic axis.
 _WIDE = 5.0
+_MAX_PANELS = 2
 
 
 def draw_profile(league: League, looks: dict[str, Look]) -> Figure | str:
@@ -118,6 +119,9 @@ def _draw(
                     for ratio, share in zip(ratios, profile[label], strict=True)
                 ]
             ),
+            series=labels,
+            # One of many settings is looked up, not read.
+            is_folded=len(panels) > _MAX_PANELS,
         )
 
 
@@ -126,6 +130,7 @@ def _draw_line(axes: Axes, label: str, x: list[float], shares: list[float], look
     axes.plot(
         x,
         y,
+        gid=name_series(label),
         color=look.colour,
         marker=look.marker,
         markersize=5,

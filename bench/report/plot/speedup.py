@@ -8,7 +8,7 @@ from matplotlib.ticker import FixedLocator, NullFormatter, NullLocator
 
 from bench.report.chapter import Figure
 from bench.report.escape import slug
-from bench.report.look import FAINT, Look, finish, name_label, new_drawing, set_log, styled
+from bench.report.look import FAINT, Look, finish, name_label, name_series, new_drawing, set_log, styled
 from bench.report.speedup import Ladder, find_steps
 from bench.report.sweep import Cell
 from bench.stats import summarise
@@ -33,7 +33,8 @@ def draw_speedup(ladder: Ladder, looks: dict[str, Look]) -> Figure | None:
         for label in labels:
             x, y, low, high = zip(*lines[label], strict=True)
             look = looks[label]
-            axes.vlines(x, low, high, color=look.colour, linewidth=3, alpha=0.3, zorder=2)
+            gid = name_series(label)
+            axes.vlines(x, low, high, color=look.colour, linewidth=3, alpha=0.3, zorder=2, gid=gid)
             axes.plot(
                 x,
                 y,
@@ -44,6 +45,7 @@ def draw_speedup(ladder: Ladder, looks: dict[str, Look]) -> Figure | None:
                 linewidth=1.8 if label == reference else 1.2,
                 label=name_label(label),
                 zorder=3,
+                gid=gid,
             )
         _draw_gaps(axes, lines, ladder)
         axes.set_xscale("log")
@@ -84,6 +86,7 @@ def draw_speedup(ladder: Ladder, looks: dict[str, Look]) -> Figure | None:
                     for seed, loss in cell.losses.items()
                 ]
             ),
+            series=labels,
         )
 
 
@@ -96,7 +99,10 @@ def _draw_gaps(axes: Axes, lines: dict[str, list[tuple[int, float, float, float]
         steps, loss, *_ = _summarise(cell)
         needed = find_steps(rungs, loss)
         if isinstance(needed, float):
-            axes.plot([steps, needed], [loss, loss], color=FAINT, linestyle=":", linewidth=1.4, zorder=1)
+            gid = name_series(cell.label)
+            axes.plot(
+                [steps, needed], [loss, loss], color=FAINT, linestyle=":", linewidth=1.4, zorder=1, gid=gid
+            )
 
 
 def steps_of(ladder: Ladder) -> int:

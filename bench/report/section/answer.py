@@ -6,14 +6,16 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from bench.report.across import count_comparisons
+from bench.report.at_best import lists_settings, make_best_suite
 from bench.report.best import find_contests
+from bench.report.card import write_card
 from bench.report.chapter import Block, Note, Notes, Text
 from bench.report.concern import find_not_run
 from bench.report.cost_line import say_cost
 from bench.report.effort import describe_effort
 from bench.report.factor import find_tasks
 from bench.report.finding import say_contest, say_factors, say_prices
-from bench.report.power import describe_floor, find_floor
+from bench.report.power import describe_floor, find_floor, format_gap
 from bench.report.suite import MANY_ARENAS, make_suite, tabulate_suite
 from bench.report.sweep import Arena, Sweep
 from bench.report.unbeaten import UNBEATEN, write_headline
@@ -24,7 +26,6 @@ from bench.stats import expect_false_arenas
 TITLE = "The answer"
 # More sentences than this are what the tables are for.
 _MAX_SENTENCES = 8
-# So many leave room for the price on the first screen.
 _MAX_CONTESTS = 6
 # A wider table is folded: nobody reads it at a glance.
 _MAX_COLUMNS = 10
@@ -44,41 +45,59 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
         )
     arenas = [arena for arena in sweep.arenas if arena.obstacle is None]
     tested = [count_comparisons(judge(arena)) for arena in arenas]
-    headline = write_headline(arenas)
     said = say_factors(sweep) if all(len(arena.cells) == 1 for arena in arenas) else ()
     if said:
         # One optimizer under several settings: what they buy is the answer.
         blocks.append(Notes(items=tuple(Note(text=each) for each in said[:_MAX_SENTENCES])))
-    elif len(arenas) > MANY_ARENAS:
-        blocks += _list_contests(sweep)
-        costs = [cost for arena in arenas if (cost := say_cost(arena)) is not None]
-        if costs:
-            rest = " The other arenas are under Speed and Memory." * (len(costs) > 1)
-            blocks.append(Text(text=costs[0] + rest))
-        blocks += [Text(text=f"{headline}. {UNBEATEN}")] if headline else []
-        table = tabulate_suite(make_suite(arenas))
-        blocks.append(replace(table, is_folded=len(table.columns) > _MAX_COLUMNS))
     else:
-        blocks += _list_contests(sweep)
-        blocks += [Notes(items=_list_sentences(arena)) for arena in arenas]
-        prices = say_prices(sweep)[:_MAX_SENTENCES]
-        blocks += [Notes(items=tuple(Note(text=each) for each in prices))] if prices else []
+        blocks += _compare(sweep, arenas)
     if not_run := find_not_run(sweep):
         blocks.append(Notes(items=tuple(Note(text=each.text) for each in not_run)))
     if sum(tested):
-        blocks.append(Text(text=_warn_of_chance(tested)))
-    basis = (
-        "All settings are the declared ones, none was searched for: every verdict is of untuned optimizers."
-    )
+        blocks.append(Text(text=_warn_of_chance(tested), is_small=True))
     effort = describe_effort(arenas)
     if effort is not None:
-        blocks.append(Text(text=f"Each optimizer at its own best setting: {effort}, then fresh seeds."))
+        text = f"Each optimizer at its own best setting: {effort}, then fresh seeds."
+        blocks.append(Text(text=text, is_small=True))
     if not all(arena.is_searched for arena in arenas):
-        blocks.append(Text(text=basis))
+        basis = "All settings are the declared ones, none was searched for: every verdict is of untuned ones."
+        listed = "Only the listed settings were tried, none was searched for beyond them."
+        blocks.append(Text(text=listed if find_tasks(sweep) else basis, is_small=True))
     return blocks
 
 
-def _list_contests(sweep: Sweep) -> list[Block]:
+def _compare(sweep: Sweep, arenas: Sequence[Arena]) -> list[Block]:
+    """Return the card, one row per arena where there are many, and every comparison in a sentence, folded."""
+    own = make_suite(arenas)
+    best = make_best_suite(sweep)
+    is_listed = best is not None and (lists_settings(sweep) or len(arenas) > MANY_ARENAS)
+    suite = best if best is not None and is_listed else own
+    card = write_card(sweep, suite)
+    blocks: list[Block] = []
+    if card:
+        blocks.append(
+            Notes(items=tuple(Note(text=text, label=f"{label}:") for label, text in card), is_card=True)
+        )
+    if len(suite.rows) > (1 if is_listed else MANY_ARENAS):
+        table = tabulate_suite(suite)
+        blocks.append(replace(table, is_folded=True) if len(table.columns) > _MAX_COLUMNS else table)
+    headline = None if is_listed else write_headline(arenas)
+    prices = say_prices(sweep)[:_MAX_SENTENCES]
+    blocks += [Notes(items=tuple(Note(text=each) for each in prices))] if prices else []
+    sentences = _list_contests(sweep)
+    if len(arenas) > MANY_ARENAS:
+        blocks += [Text(text=f"{headline}. {UNBEATEN}")] if headline else []
+        costs = [cost for arena in arenas if (cost := say_cost(arena)) is not None][:1]
+        sentences += [Note(text=f"{each} The other arenas are under Speed and Memory.") for each in costs]
+    elif not is_listed:
+        sentences += [note for arena in arenas for note in _list_sentences(arena)]
+    if sentences:
+        # Folded once the card has said what they say.
+        blocks.append(Notes(items=tuple(sentences), title="Each comparison in a sentence" if card else None))
+    return blocks
+
+
+def _list_contests(sweep: Sweep) -> list[Note]:
     """Return how the optimizers compare at the best of their listed settings, where settings were listed."""
     said = [
         sentence
@@ -89,7 +108,7 @@ def _list_contests(sweep: Sweep) -> list[Block]:
     rest = len(said) - _MAX_CONTESTS
     items = [Note(text=sentence) for sentence in said[:_MAX_CONTESTS]]
     items += [Note(text=f"{rest} more are under What each setting buys.")] if rest > 0 else []
-    return [Notes(items=tuple(items))] if items else []
+    return items
 
 
 def _list_sentences(arena: Arena) -> tuple[Note, ...]:
@@ -136,7 +155,7 @@ def _say(arena: Arena, each: Judgement) -> str:
     pairs = f"n = {effect.n} paired seeds that vary {arena.vary}"
     interval = f"95 % interval {format_range(arena, effect.interval)}, {pairs}"
     unit, convert = scale_of(arena)
-    size = f"{abs(convert(effect.mean)):.2g}{unit}"
+    size = f"{format_gap(abs(convert(effect.mean)))}{unit}"
     # Untuned, or preliminary.
     suffix = each.verdict.partition(", ")[2]
     tag = f" ({suffix})" if suffix else ""

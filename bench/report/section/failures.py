@@ -46,7 +46,14 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
             Column(header="reason", cells=tuple(row["detail"] for row in rows)),
         )
         blocks.append(
-            Table(name="failures", title="Runs that did not finish", columns=columns, data=pd.DataFrame(rows))
+            Table(
+                name="failures",
+                title="Runs that did not finish",
+                columns=columns,
+                data=pd.DataFrame(rows),
+                # However long: what went wrong is never folded away.
+                is_folded=False,
+            )
         )
     retried = sorted(
         {str(row["status"]) for row in rows} & {"failed", "oom", "timeout", "killed", "interrupted"}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from bench.report.chapter import Block, Note, Notes
+from bench.report.heading import show_margin
 from bench.report.power import find_floor
 from bench.report.sweep import Sweep
 from bench.report.verdict import ALPHA
@@ -13,6 +14,17 @@ from bench.stats import FIRST_LOOK, MIN_PAIRS, POWER, TELLING_GAP
 TITLE = "How the numbers were made"
 
 _MAX_NAMES = 6
+# What a first-time reader asks for first; its margins are put in.
+_VERDICTS = (
+    f"Verdicts. better or worse: adjusted p < {ALPHA}. tied: the two are so close that it does not matter: "
+    "the 90 % interval of their difference lies inside the workload's margin (%s), which is two one-sided "
+    "tests (Schuirmann 1987), and wins over better and worse. leaning: the 95 % interval excludes 0, the "
+    "adjusted p does not. inconclusive: everything else, so that neither a difference nor a tie was shown. "
+    "no claim: fewer than 3 pairs, a reference without a mean, or a loser whose best lr lies on the edge of "
+    "its range, that had fewer settings or lost one to a failed run (what the winner's search lacked never "
+    "takes its win away). preliminary: a search is still to be confirmed. unstable: a seed diverged. "
+    "missing: no seed finished."
+)
 _PARAGRAPHS = (
     "Arena. Optimizers are compared only inside an arena: same workload, data, model, budget, schedule, "
     "precision and device, always against one named reference. A result speaks of its arena, not of other "
@@ -28,12 +40,6 @@ _PARAGRAPHS = (
     "adjusted over the comparisons of an arena (Holm 1979). After a search the interval also holds what "
     "another search, on other seeds, might have chosen (after Bouthillier et al. 2021, arXiv:2103.03098). "
     "It speaks of what the seeds change, and of nothing else.",
-    f"Verdicts. better or worse: adjusted p < {ALPHA}. tied: the 90 % interval lies inside the workload's "
-    "margin, which is two one-sided tests (Schuirmann 1987), and wins over better and worse. leaning: the "
-    "95 % interval excludes 0, the adjusted p does not. inconclusive: everything else. no claim: fewer "
-    "than 3 pairs, a reference without a mean, or a loser whose best lr lies on the edge of its range or "
-    "that had fewer settings (what the winner's search lacked never takes its win away). preliminary: a "
-    "search is still to be confirmed. unstable: a seed diverged. missing: no seed finished.",
     f"Looks. seeds=auto looks at the verdicts at {FIRST_LOOK}, {2 * FIRST_LOOK}, {4 * FIRST_LOOK}, "
     f"{8 * FIRST_LOOK}... seeds, up to its limit, and each look spends a part of alpha, next to nothing "
     "early (O'Brien-Fleming-type spending: Lan and DeMets 1983, Biometrika 70), so that all looks together "
@@ -88,7 +94,9 @@ _PARAGRAPHS = (
 
 def show(sweep: Sweep) -> Sequence[Block] | str:
     """Return the paragraphs, which hold for every sweep, and what is not known of this one's workloads."""
-    notes = [Note(text=paragraph) for paragraph in _PARAGRAPHS]
+    margins = dict.fromkeys(show_margin(arena) for arena in sweep.arenas)
+    verdicts = _VERDICTS.replace("%s", ", ".join(margins) or "declared by it")
+    notes = [_label(paragraph) for paragraph in (verdicts, *_PARAGRAPHS)]
     arenas = [arena for arena in sweep.arenas if arena.obstacle is None and find_floor(arena) is None]
     studies = [arena.study for arena in arenas]
     unmeasured = [study.workload.name for study in studies if not study.workload.reference]
@@ -107,3 +115,9 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
             )
         )
     return [Notes(items=tuple(notes))]
+
+
+def _label(paragraph: str) -> Note:
+    """Return a paragraph under its first words."""
+    label, _, text = paragraph.partition(". ")
+    return Note(label=f"{label}.", text=text)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pandas as pd
 
-from bench.report.chapter import Block, Heading
+from bench.report.chapter import Block, Heading, Text
 from bench.report.escape import slug
 from bench.report.plot.budget import trace_budget
 from bench.report.sweep import Arena, Cell, Sweep
@@ -35,8 +35,19 @@ def show(sweep: Sweep) -> Sequence[Block] | str:
     blocks: list[Block] = []
     for arena in sweep.arenas:
         if any(cell.search is not None for cell in arena.cells):
-            blocks += [Heading(text=arena.name), _tabulate(arena)]
+            blocks += [Heading(text=arena.name), Text(text=_judge_ranges(arena)), _tabulate(arena)]
     return blocks or "No setting was searched in this sweep (search=none): every claim says untuned."
+
+
+def _judge_ranges(arena: Arena) -> str:
+    """Return whether the ranges searched were wide enough."""
+    cells = [cell for cell in arena.cells if cell.search is not None and cell.search.best is not None]
+    if not cells:
+        return "No search found a setting."
+    edges = [f"{cell.label} ({cell.search.edge} end)" for cell in cells if cell.search and cell.search.edge]
+    if not edges:
+        return "Wide enough: no best lr lies on the edge of what was tried."
+    return f"Not wide enough: the best lr lies on the edge of what was tried for {', '.join(edges)}."
 
 
 def _tabulate(arena: Arena) -> Table:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench.search import owner
+from bench import owner
 
 
 def test_this_process_lives_here() -> None:
