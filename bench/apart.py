@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import faulthandler
+import gc
 import math
 import os
 import resource
@@ -97,6 +98,7 @@ def serve(connection: Connection) -> None:
                 _send(connection, Message(kind="progress", step=step, loss=loss))
 
             message = train_job(asked, lambda: is_asked_to_stop, tell)
+            _let_go()
         _send(connection, message)
 
 
@@ -131,6 +133,15 @@ def train_job(
                 job.run, status, detail, job.machine, engine="eager", artifacts=tuple(files)
             )
     return Message(kind="end", result=result, files=files)
+
+
+def _let_go() -> None:
+    """Give back what a run left in a GPU's memory, where others have to live as well."""
+    import torch
+
+    if torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
 
 
 def _send(connection: Connection, message: Message) -> None:

@@ -17,6 +17,7 @@ PRELOADED = [
     "bench.cli",
     "bench.train",
     "bench.meter.step",
+    "torch._dynamo",
     "bench.report.build",
     "tests.search.searching",
     "optuna._gp.acqf_mixed",

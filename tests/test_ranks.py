@@ -60,7 +60,7 @@ class Job(msgspec.Struct):
     stop_after: int | None = None
 
 
-def lead(connection: Connection, environment: dict[str, str], content: bytes) -> None:
+def be_first(connection: Connection, environment: dict[str, str], content: bytes) -> None:
     from bench import along
 
     os.environ.update(environment)
@@ -98,7 +98,7 @@ def train_spread(jobs: list[Job], num: int = 2) -> Iterator[list[Result]]:
             "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(store.port), "GLOO_SOCKET_IFNAME": "lo",
         }  # fmt: skip
         if rank == 0:
-            process = context.Process(target=lead, args=(theirs, environment, msgspec.json.encode(jobs)))
+            process = context.Process(target=be_first, args=(theirs, environment, msgspec.json.encode(jobs)))
         else:
             told, connection = context.Pipe()
             told.send_bytes(b"1")
@@ -277,7 +277,7 @@ def start_torchrun(folder: Path, *arguments: str) -> subprocess.Popen[str]:
     return subprocess.Popen(
         [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node=2", "-m", "bench", *arguments],
         cwd=folder, env=os.environ | {"PYTHONPATH": str(REPOSITORY), "OMP_NUM_THREADS": "1"},
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, process_group=0,
     )  # fmt: skip
 
 

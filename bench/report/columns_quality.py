@@ -97,6 +97,7 @@ QUALITY_COLUMNS: dict[str, str] = {
     "pair": "the two optimizers that `pair_sd` is of",
     "pair_sd": "standard deviation over seeds of the difference of two optimizers, on `effect_scale`",
     "peak_exponent": "of depth, in the growth of the whole peak",
+    "processes": "the setting: processes that torchrun spreads a run over",
     "psnr_db": "validation metric: peak signal-to-noise ratio in dB, mean over seeds",
     "reason": "why a cell can't exist here",
     "reference": "label of the cell that others are compared with",

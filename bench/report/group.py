@@ -78,6 +78,7 @@ def _raw_settings(cell: Cell) -> dict[str, Any]:
         "ema": study.ema,
         "device": _device(cell),
         "threads": study.threads,
+        "processes": study.processes,
         **({"hardware": cell.hardware} if cell.hardware else {}),
     }
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from bench import owner
 from bench.effort import Dimension
-from bench.search import owner
 from bench.search.searcher import Searcher
 from bench.search.space import Params
 from tests.search.searching import DECADES, LR, Death, finish, make_search, make_searcher, run_together, start
