@@ -62,7 +62,7 @@ def smoke(session: nox.Session) -> None:
 @nox.session
 def tests(session: nox.Session) -> None:
     """Run the tests, those in a browser first; arguments after `--` go to pytest, and then only they run."""
-    session.install(*TRIED, "-e", ".[dev,data,browser]")
+    session.install(*TRIED, "-e", ".[dev,data,browser,joblib,slurm]")
     if not session.posargs:
         session.run("pytest", *BROWSER)
     session.run("pytest", "-n", "auto", *session.posargs)
@@ -87,6 +87,13 @@ def bench(session: nox.Session) -> None:
     """Time the harness itself: the benchmarks under tests/benchmarks."""
     session.install(*TRIED, "-e", ".[dev]")
     session.run("pytest", "tests/benchmarks", "-m", "not gpu", *session.posargs)
+
+
+@nox.session(default=False)
+def launchers(session: nox.Session) -> None:
+    """Run one sweep by our runner and by every launcher, Ray's included; takes a minute or six."""
+    session.install(*TRIED, "-e", ".[dev,joblib,slurm,ray]")
+    session.run("pytest", "tests/test_launch.py", "-m", "slow or not slow", "-s", *session.posargs)
 
 
 @nox.session(default=False)

@@ -139,7 +139,7 @@ def _let_go() -> None:
     """Give back what a run left in a GPU's memory, where others have to live as well."""
     import torch
 
-    if torch.cuda.is_initialized():
+    if torch.cuda.is_initialized():  # type: ignore[no-untyped-call]
         gc.collect()
         torch.cuda.empty_cache()
 

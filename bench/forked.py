@@ -19,6 +19,9 @@ import msgspec
 
 from bench.server import Begin
 
+# A server whose connection is gone is about to end.
+_LAST_WORDS_S = 2.0
+
 
 class Child:
     """A process that was forked from the server.
@@ -161,7 +164,7 @@ class Server:
         if self._owner == os.getpid() and not self.is_lost:
             for child in list(self._children.values()):
                 child.kill()
-            self._lose()
+            self._lose(0.0)
 
     def end_at_once(self) -> None:
         """Kill what was forked, and the server; the next thing that happens is the end of this process."""
@@ -170,12 +173,15 @@ class Server:
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
 
-    def _lose(self) -> None:
+    def _lose(self, grace_s: float = _LAST_WORDS_S) -> None:
         self.is_lost = True
         for child in (*self._asked, *self._children.values()):
             child.is_lost = True
         self.control.close()
-        # It may still be importing.
+        # One that ends by itself says why by its exit code; one that does not may still be importing.
+        if self._process is not None:
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._process.wait(grace_s)
         with contextlib.suppress(ProcessLookupError):
             os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(ChildProcessError):
