@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import tempfile
 from pathlib import Path
 
@@ -18,6 +19,9 @@ nox.options.default_venv_backend = "venv"
 TRIED = ("-c", "constraints.txt")
 # One browser a file: reports to look at are built once.
 BROWSER = ("tests/report", "-m", "browser", "-n", "auto", "--dist", "loadfile")
+LAUNCHERS = ("tests/test_launch.py", "-m", "launchers and not slow")
+# What waits for processes of its own leaves a core to others.
+AT_ONCE = str(1 + (os.cpu_count() or 1))
 SWEEP = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=2")
 
 
@@ -61,11 +65,12 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, those in a browser first; arguments after `--` go to pytest, and then only they run."""
+    """Run the tests, those of browser and launchers first; what stands after `--` goes to pytest alone."""
     session.install(*TRIED, "-e", ".[dev,data,browser,joblib,slurm]")
     if not session.posargs:
         session.run("pytest", *BROWSER)
-    session.run("pytest", "-n", "auto", *session.posargs)
+        session.run("pytest", *LAUNCHERS)
+    session.run("pytest", "-n", AT_ONCE, *session.posargs)
 
 
 @nox.session(default=False)
@@ -79,7 +84,7 @@ def browser(session: nox.Session) -> None:
 def slow(session: nox.Session) -> None:
     """Run the tests that take more than 20 s each."""
     session.install(*TRIED, "-e", ".[dev,data]")
-    session.run("pytest", "-m", "slow", *session.posargs)
+    session.run("pytest", "-m", "slow and not launchers", *session.posargs)
 
 
 @nox.session(default=False)
@@ -93,7 +98,7 @@ def bench(session: nox.Session) -> None:
 def launchers(session: nox.Session) -> None:
     """Run one sweep by our runner and by every launcher, Ray's included; takes a minute or six."""
     session.install(*TRIED, "-e", ".[dev,joblib,slurm,ray]")
-    session.run("pytest", "tests/test_launch.py", "-m", "slow or not slow", "-s", *session.posargs)
+    session.run("pytest", "tests/test_launch.py", "-m", "launchers", "-s", *session.posargs)
 
 
 @nox.session(default=False)

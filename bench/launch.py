@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -89,7 +90,10 @@ def work(sweep_dir: Path, say: Say) -> None:
         raise SpecError("a launcher has to be named on the command line: hydra/launcher=NAME")
     plan = read_record(path, Plan)
     studies = tuple(_place(study, root) for study in plan.studies)
-    runner.run(runner.Sweep(studies, plan.name, plan.command), say, lambda folder, study: None)
+    ended = runner.run(runner.Sweep(studies, plan.name, plan.command), say, lambda folder, study: None)
+    if ended.signal is not None:
+        # All is saved; now the launcher hears it too: submitit has Slurm put the job back into the queue.
+        os.kill(os.getpid(), ended.signal)
 
 
 def _place(study: Study, root: Path) -> Study:
