@@ -42,7 +42,11 @@ def test_short_forms(typed: str, written: str) -> None:
     assert expand([typed]) == [written]
 
 
-@given(st.lists(st.text(max_size=20)))
+# Short forms that stand for several words, as do=noise, are tested by themselves.
+LONGER = ("do=", "suite=", "model.preset=")
+
+
+@given(st.lists(st.text(max_size=20).filter(lambda word: not word.startswith(LONGER))))
 def test_as_many_words_come_out_as_went_in(words: list[str]) -> None:
     assert len(expand(words)) == len(words)
 
