@@ -7,13 +7,14 @@ import hashlib
 import io
 import math
 import os
-import secrets
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import msgspec
+
+from bench import publish
 
 # Raised when a change of ours makes what is in a file another thing.
 FORMAT = 1
@@ -65,7 +66,9 @@ class Checkpoints:
         """
         start = time.monotonic()
         try:
-            _write(self.folder / _NAMES[self._next], _encode(owner, step, state))
+            publish.replace(self.folder / _NAMES[self._next], _encode(owner, step, state))
+            # Should the name be lost all the same, the other generation is there.
+            publish.sync_folder(self.folder)
             self._next = 1 - self._next
             return True
         except (OSError, MemoryError) as error:
@@ -190,31 +193,3 @@ def _open(content: memoryview, owner: Owner) -> tuple[int, memoryview]:
         if header.get(name) != wanted:
             raise _Unusable(f"its {name} is {header.get(name)!r}, wants {wanted!r}")
     return header["step"], rest[end:]
-
-
-def _write(path: Path, parts: Sequence[bytes | memoryview]) -> None:
-    """Put a file in place at once and whole; it is on the disk when this returns."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".tmp.{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
-    try:
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-        try:
-            for part in parts:
-                left = memoryview(part)
-                while left:
-                    left = left[os.write(descriptor, left) :]
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-        os.replace(temporary, path)
-    except OSError:
-        with contextlib.suppress(OSError):
-            os.unlink(temporary)
-        raise
-    # Some file systems refuse to open a folder. Should the name be lost, the other generation is there.
-    with contextlib.suppress(OSError):
-        descriptor = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)

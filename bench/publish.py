@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -40,7 +40,7 @@ def write_atomic(path: Path, content: bytes) -> None:
     Raises:
         StoreError: It can't be written; the file that was there still is.
     """
-    _write(path, lambda: _replace(path, content))
+    _write(path, lambda: replace(path, [content]))
 
 
 def persist(path: Path, attempt: Callable[[], T]) -> T:
@@ -71,7 +71,7 @@ def _write(path: Path, attempt: Callable[[], T]) -> T:
 
 
 def _link(path: Path, content: bytes) -> bool:
-    temporary = _write_temporary(path, content)
+    temporary = _write_temporary(path, [content])
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -80,13 +80,18 @@ def _link(path: Path, content: bytes) -> bool:
             return False
     finally:
         _remove(temporary)
-    _sync_folder(path.parent)
+    sync_folder(path.parent)
     _sweep(path.parent)
     return True
 
 
-def _replace(path: Path, content: bytes) -> None:
-    temporary = _write_temporary(path, content)
+def replace(path: Path, parts: Sequence[bytes | memoryview]) -> None:
+    """Put a file in place at once and whole; its name is on the disk after `sync_folder`.
+
+    Raises:
+        OSError: It can't be written; the file that was there still is.
+    """
+    temporary = _write_temporary(path, parts)
     try:
         os.replace(temporary, path)
     except OSError:
@@ -94,15 +99,16 @@ def _replace(path: Path, content: bytes) -> None:
         raise
 
 
-def _write_temporary(path: Path, content: bytes) -> Path:
-    temporary = path.parent / f".tmp.{os.getpid()}.{secrets.token_hex(4)}"
+def _write_temporary(path: Path, parts: Sequence[bytes | memoryview]) -> Path:
+    temporary = path.parent / f".tmp.{path.name}.{os.getpid()}.{secrets.token_hex(4)}"
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
         try:
-            left = memoryview(content)
-            while left:
-                left = left[os.write(descriptor, left) :]
+            for part in parts:
+                left = memoryview(part)
+                while left:
+                    left = left[os.write(descriptor, left) :]
             os.fsync(descriptor)
         finally:
             os.close(descriptor)
@@ -118,8 +124,9 @@ def _remove(path: Path) -> None:
         os.unlink(path)
 
 
-def _sync_folder(folder: Path) -> None:
-    # Some file systems refuse to open a folder; the link itself is already made.
+def sync_folder(folder: Path) -> None:
+    """Have the names in a folder on the disk, too, where that can be asked for."""
+    # Some file systems refuse to open a folder; what was put there is already whole.
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

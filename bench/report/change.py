@@ -12,8 +12,8 @@ from bench.report.listing import align
 from bench.report.load import load
 from bench.report.pace import compare_steps, format_pace, step_s
 from bench.report.sweep import Arena, Cell, Sweep
-from bench.report.verdict import format_signed, judge, scale_of
-from bench.stats import ALPHA, Effect, adjust_holm, paired_effect, selection_sd
+from bench.report.verdict import compare, format_signed, judge, scale_of
+from bench.stats import ALPHA, Effect, adjust_holm
 from bench.store import environment
 
 # What a peak may differ by and still be called the same: allocators round.
@@ -99,7 +99,7 @@ def _match(
                     new=cell,
                     old=match[1],
                     verdicts=(verdicts[id(match[1])], verdicts[id(cell)]),
-                    effect=_compare(arena, cell, match[1]),
+                    effect=compare(arena, cell, match[1]),
                 )
             )
     return pairs, added, waiting
@@ -113,14 +113,6 @@ def _key(arena: Arena, cell: Cell) -> str:
     """Return what two cells share that answer the same question; hardware and the lr found are no part."""
     settings = {key: value for key, value in arena.settings.items() if key not in ("hardware", "threads")}
     return json.dumps([settings, cell.label], sort_keys=True)
-
-
-def _compare(arena: Arena, new: Cell, old: Cell) -> Effect | None:
-    if not new.is_complete or not old.is_complete:
-        return None
-    scale = arena.study.workload.effect
-    sds = [selection_sd(side.search, side.losses, scale) for side in (new, old)]
-    return paired_effect(new.losses, old.losses, scale, sds)
 
 
 def _list_changes(pair: _Pair, is_changed: bool, *, is_here: bool) -> Iterator[Row]:

@@ -7,12 +7,12 @@ import hashlib
 from pathlib import Path
 from urllib.parse import quote
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from bench.publish import write_atomic
 from bench.report.escape import clean
 from bench.report.listing import find_sweeps
+from bench.report.page import make_environment
 
 _HERE = Path(__file__).parent
 
@@ -30,13 +30,7 @@ def write_overview(root: Path) -> Path:
         StoreError: There is no such folder, or it can't be written.
     """
     sweeps, troubles = find_sweeps(root)
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     environment.filters.update(clean=clean, link=_link)
     style = (_HERE / "page.css").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()

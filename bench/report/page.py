@@ -33,13 +33,7 @@ def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
         chapters: Its sections.
         block: The terminal block, shown as it is at the top.
     """
-    environment = Environment(
-        loader=FileSystemLoader(_HERE),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
+    environment = make_environment()
     drawings = Drawings()
     environment.filters.update(
         clean=clean,
@@ -65,6 +59,17 @@ def write_html(sweep: Sweep, chapters: Sequence[Chapter], block: str) -> str:
         hashes={"style": _hash(style), "script": _hash(script)},
         # Asked for after the last figure.
         glyphs=drawings.write_glyphs,
+    )
+
+
+def make_environment() -> Environment:
+    """Return what fills templates: all text is escaped, and a name that is not there is an error."""
+    return Environment(
+        loader=FileSystemLoader(_HERE),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
 
 

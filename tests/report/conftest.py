@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from bench.report.build import build, default_sections
 from bench.spec import Study
 from tests.sweeps import make_study, write_sweep
 
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GOLDEN: tuple[tuple[str, list[float | str]], ...] = (
     ("adamw", [0.0100, 0.0102, 0.0103]),
     ("adam", [0.0101, 0.01025, 0.0103]),
@@ -43,3 +46,29 @@ def golden(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_sweep(root, make_golden(GOLDEN), details=DETAILS)
     build(folder, default_sections(), None)
     return folder
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """A browser to open reports in."""
+    api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install bench[browser]")
+    if CHROMIUM is None:
+        pytest.skip("no Chromium on this machine: apt-get install chromium")
+    with api.sync_playwright() as driver:
+        # A container's root has no sandbox; the page under test is ours.
+        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield browser
+        browser.close()
+
+
+def open_page(browser: Any, path: Path, width: int = 1600, scheme: str = "light") -> tuple[Any, list[str]]:
+    """Return a page, loaded with the network off, and what it complained of or asked for, itself apart."""
+    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    told: list[str] = []
+    page.on("console", lambda message: told.append(message.text))
+    page.on("pageerror", lambda error: told.append(str(error)))
+    page.on("request", lambda request: told.append(request.url))
+    page.goto(path.resolve().as_uri())
+    own = path.resolve().as_uri()
+    return page, [each for each in told if each != own and not each.startswith("data:image/png")]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from importlib.resources import files
 from itertools import product
 from pathlib import Path
@@ -13,17 +11,12 @@ import pytest
 
 from bench.report.build import build, default_sections
 from bench.spec import Study
-from tests.report.conftest import DETAILS
+from tests.report.conftest import DETAILS, open_page
 from tests.report.test_factors import vary
 from tests.report.test_hostile import NAMES
 from tests.sweeps import make_study, write_sweep
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install bench[browser]")
+pytestmark = pytest.mark.browser
 LOOKS = list(product(("light", "dark"), (360, 1600)))
 
 
@@ -41,15 +34,6 @@ BEYOND = """[...document.querySelectorAll('figure svg')].flatMap((drawing) => {
 
 
 @pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as driver:
-        # A container's root has no sandbox; the page under test is ours.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
-
-
-@pytest.fixture(scope="module")
 def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a sweep of three optimizers over two factors, in which runs fail."""
     losses = {"adamw": 0.010, "sgd": 0.020, "lion": 0.011}
@@ -64,19 +48,6 @@ def crossed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = write_sweep(root, cells, details=DETAILS, command=command)
     build(folder, default_sections(), None)
     return folder
-
-
-def open_page(browser: Any, path: Path, width: int = 1600, scheme: str = "light") -> tuple[Any, list[str]]:
-    """Return a page, loaded with the network off, and what it complained of or asked for, itself apart."""
-    context = browser.new_context(viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True)
-    page = context.new_page()
-    told: list[str] = []
-    page.on("console", lambda message: told.append(message.text))
-    page.on("pageerror", lambda error: told.append(str(error)))
-    page.on("request", lambda request: told.append(request.url))
-    page.goto(path.resolve().as_uri())
-    own = path.resolve().as_uri()
-    return page, [each for each in told if each != own and not each.startswith("data:image/png")]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import math
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bench.report.build import build, default_sections
-from tests.report.test_browser import CHROMIUM, open_page
+from tests.report.conftest import open_page
 from tests.report.test_large import write_large
 from tests.sweeps import COMMAND, make_machine, make_search, make_tuned_study, write_sweep
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine: apt-get install chromium"),
-]
-api = pytest.importorskip("playwright.sync_api", reason="no playwright: pip install playwright")
+pytestmark = pytest.mark.browser
 
 NUM_SEEDS = 5
 # Planted, as a factor on the reference's loss: one wins, one ties, one loses with its lr on the edge.
@@ -76,15 +72,6 @@ def large(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder, _ = write_large(root, models=["mlp", "cnn"], precisions=["fp32"], num_lrs=8)
     build(folder, default_sections(), None)
     return folder
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    with api.sync_playwright() as driver:
-        # A container's root has no sandbox; the page under test is ours.
-        browser = driver.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield browser
-        browser.close()
 
 
 @pytest.fixture(scope="module")
