@@ -70,7 +70,8 @@ def tests(session: nox.Session) -> None:
     if not session.posargs:
         session.run("pytest", *BROWSER)
         session.run("pytest", *LAUNCHERS)
-    session.run("pytest", "-n", AT_ONCE, *session.posargs)
+    # Tests of one file stay together, as far as that lasts: what some of them share is made once.
+    session.run("pytest", "-n", AT_ONCE, "--dist", "worksteal", *session.posargs)
 
 
 @nox.session(default=False)

@@ -3,14 +3,23 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
+import sys
 import time
 from multiprocessing.connection import Connection
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from bench import children, machine
+from bench import children, machine, owner
 from bench.forked import Child
+
+if TYPE_CHECKING:
+    from torch._C._distributed_c10d import Store
+
+# What `owner.myself()` says in rank 0: an environment variable there, a key in torchrun's store.
+FIRST = "BENCH_RANK_0"
 
 _TICK_S = 0.05
 # Where rank 0 has gone on to a run that does not begin here, so long is waited.
@@ -41,6 +50,11 @@ def follow() -> int:
                 called_at = None
             elif time.monotonic() - (called_at := called_at or time.monotonic()) > _STUCK_S:
                 child.kill()
+            if asked_at and _is_first_gone(store):
+                child.kill()
+                if os.environ["RANK"] == "1":
+                    print("bench: killed: rank 0 is gone; the same command goes on", file=sys.stderr)
+                return 1
             if asked_at and not is_busy and time.monotonic() - asked_at[0] > _GRACE_S:
                 child.kill()
                 return 1
@@ -48,6 +62,14 @@ def follow() -> int:
             return 0
         # What it was in the middle of is over for all.
         number += is_busy
+
+
+def _is_first_gone(store: Store) -> bool:
+    """Return whether rank 0 has ended without a word; of another host's nothing can be said."""
+    if store.check(["dismissed"]) or not store.check([FIRST]):
+        return False
+    who = msgspec.json.decode(store.get(FIRST), type=dict[str, Any])
+    return owner.is_here(who) and not owner.is_alive(who)
 
 
 def _hear(child: Child, number: int, is_busy: bool) -> tuple[int, bool]:
@@ -88,4 +110,5 @@ def dismiss() -> None:
     from bench.engine import parallel
 
     store = parallel.connect()
+    store.set("dismissed", "")
     store.set(f"run/{store.add('runs', 1)}", "")

@@ -14,64 +14,19 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from bench import machine
 from bench.cause import explain
 from bench.errors import BenchError, BuildError, Unsupported
-from bench.kinds import Record
-from bench.result import Machine, Result
+from bench.messages import Charge, Found, Job, Message, Question
 from bench.sources import digest_sources
-from bench.spec import Data, Run
-from bench.tally import Tally
+from bench.spec import Run
 
-
-class Job(Record, frozen=True, kw_only=True, tag=True):
-    """A run to train."""
-
-    run: Run
-    machine: Machine
-    # Where its state is saved from time to time; None: nowhere.
-    folder: str | None
-    every_s: float
-    # Takes what is written to stdout and stderr, by C code too; None: they stay as they are.
-    log: str | None = None
-
-
-class Question(Record, frozen=True, kw_only=True, tag=True):
-    """Something to look up where torch is: whether runs can start, what data holds."""
-
-    kind: Literal["check", "sha256", "device"]
-    runs: tuple[Run, ...] = ()
-    data: Data | None = None
-    # As a study asks for it: a kind, or auto.
-    device: str = "auto"
-
-
-class Found(NamedTuple):
-    """The device that a request means on this machine."""
-
-    kind: machine.Device
-    name: str
-    # That this process may use, if they are CUDA devices.
-    num: int
-
-
-class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker tells."""
-
-    kind: Literal["begin", "progress", "end", "answer", "refused"]
-    # progress: steps taken, and the newest loss where it is finite.
-    step: int = 0
-    loss: float | None = None
-    # end.
-    result: Result | None = None
-    files: dict[str, bytes] = {}
-    # answer: the text asked for; refused: the class of the error, and its line.
-    text: str = ""
-    error: str = ""
+if TYPE_CHECKING:
+    from bench.checkpoint import Checkpoints
 
 
 def serve(connection: Connection) -> None:
@@ -90,49 +45,67 @@ def serve(connection: Connection) -> None:
     while content := connection.recv_bytes():
         asked = msgspec.msgpack.decode(content, type=Job | Question)
         if isinstance(asked, Question):
-            message = _answer(asked)
+            _send(connection, _answer(asked))
         else:
             _send(connection, Message(kind="begin"))
 
-            def tell(step: int, loss: float | None) -> None:
-                _send(connection, Message(kind="progress", step=step, loss=loss))
+            def tell(place: int, step: int, loss: float | None) -> None:
+                _send(connection, Message(kind="progress", place=place, step=step, loss=loss))
 
-            message = train_job(asked, lambda: is_asked_to_stop, tell)
+            for message in train_job(asked, lambda: is_asked_to_stop, tell):
+                _send(connection, message)
             _let_go()
-        _send(connection, message)
 
 
 def train_job(
-    job: Job, should_stop: Callable[[], bool], tell: Callable[[int, float | None], None]
-) -> Message:
-    """Train one run in this process, and return its end.
+    job: Job, should_stop: Callable[[], bool], tell: Callable[[int, int, float | None], None]
+) -> Iterator[Message]:
+    """Train the runs of a job in this process, and yield the end of each.
 
     Args:
-        job: The run, and where its state and its output go.
+        job: The runs, and where their state and what is written go.
         should_stop: Asked after each step.
-        tell: Called with the steps taken and the newest loss where it is finite.
+        tell: Called with a run's place in the job, the steps taken, and the newest loss where it is finite.
     """
-    from bench import train
-    from bench.checkpoint import Checkpoints
+    from bench.train import train, train_together
+    from bench.trainee import Trainee
 
-    def tell_finite(step: int, loss: float) -> None:
-        tell(step, loss if math.isfinite(loss) else None)
-
+    trainees = [
+        Trainee(charge.run, _keep(charge, job.every_s), _tell_finite(tell, place))
+        for place, charge in enumerate(job.charges)
+    ]
+    left = dict(enumerate(trainees))
     with _logged(job.log):
         try:
-            _hold_sources(job.run)
-            keep = None if job.folder is None else Checkpoints(Path(job.folder), job.every_s)
-            result, files = train.train(job.run, job.machine, keep, should_stop, tell_finite)
+            for charge in job.charges:
+                _hold_sources(charge.run)
+            if job.is_population:
+                for place, result, files in train_together(trainees, job.machine, should_stop):
+                    del left[place]
+                    yield Message(kind="end", place=place, result=result, files=files)
+            for place, one in list(left.items()):
+                result, files = train(one.run, job.machine, one.keep, should_stop, one.tell)
+                del left[place]
+                yield Message(kind="end", place=place, result=result, files=files)
         except BaseException as error:
-            if job.log is None and isinstance(error, KeyboardInterrupt):
+            if isinstance(error, GeneratorExit) or (job.log is None and isinstance(error, KeyboardInterrupt)):
                 raise
             # Code that changed, or what is no Exception, as sys.exit() raises; train() knows the others.
             status, detail = explain(error)
             files = {"traceback.txt": traceback.format_exc().encode()}
-            result = Tally().conclude(
-                job.run, status, detail, job.machine, engine="eager", artifacts=tuple(files)
-            )
-    return Message(kind="end", result=result, files=files)
+            for place, one in left.items():
+                result = one.conclude(status, detail, files, job.machine, "eager")
+                yield Message(kind="end", place=place, result=result, files=files)
+
+
+def _keep(charge: Charge, every_s: float) -> Checkpoints | None:
+    from bench.checkpoint import Checkpoints
+
+    return None if charge.folder is None else Checkpoints(Path(charge.folder), every_s)
+
+
+def _tell_finite(tell: Callable[[int, int, float | None], None], place: int) -> Callable[[int, float], None]:
+    return lambda step, loss: tell(place, step, loss if math.isfinite(loss) else None)
 
 
 def _let_go() -> None:
@@ -192,10 +165,13 @@ def _answer(question: Question) -> Message:
             with contextlib.suppress(Unsupported):
                 return Message(kind="answer", text=build.load_data(question.data, "cpu").sha256)
             return Message(kind="answer")
-        check(question.runs)
+        if question.kind == "pace":
+            from bench.pace import measure
+
+            return Message(kind="answer", text=msgspec.json.encode(measure(question.runs)).decode())
+        return Message(kind="answer", text="\n".join(check(question.runs)))
     except BenchError as error:
         return Message(kind="refused", error=type(error).__name__, text=str(error))
-    return Message(kind="answer")
 
 
 def count_devices() -> int:
@@ -205,15 +181,17 @@ def count_devices() -> int:
     return torch.cuda.device_count()
 
 
-def check(runs: Iterable[Run]) -> None:
-    """Refuse what could not start; data that is not there is none of it, but a row that says so.
+def check(runs: Iterable[Run]) -> list[str]:
+    """Refuse by a BenchError what could not start; return what warns of the data, a line each, once a set.
 
-    Raises:
-        BuildError, SpecError, DataError: One of them can't; the line says why.
+    Data that is not there is no such thing, but a row that says so.
     """
     from bench import build
+    from bench.soundness.admit import admit
 
+    lines: list[str] = []
     for run in runs:
         build.check(run)
         with contextlib.suppress(Unsupported):
-            build.load_data(run.data, "cpu")
+            lines += admit(run.data, build.load_data(run.data, "cpu"))
+    return lines

@@ -33,10 +33,19 @@ class Average:
     @torch.no_grad()
     def update(self) -> None:
         """Move the average towards the weights as they are now; call it after each step. Nothing waits."""
-        self.num_updates += 1
-        decay = min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+        decay = self.advance()
         if self._averaged:
             torch._foreach_lerp_(self._averaged, self._trained, 1 - decay)
+
+    def advance(self) -> float:
+        """Count an update, and return the share of the average that it keeps."""
+        self.num_updates += 1
+        return min(self.decay, (1 + self.num_updates) / (10 + self.num_updates))
+
+    @property
+    def weights(self) -> dict[str, nn.Parameter]:
+        """The averaged weights by name, for who updates those of many runs at once."""
+        return dict(self._module.named_parameters())
 
     @property
     @torch.no_grad()

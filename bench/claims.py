@@ -15,7 +15,7 @@ import msgspec
 
 from bench import owner
 from bench.errors import StoreError
-from bench.publish import persist
+from bench.publish import name_once, persist
 
 # An owner shows that it lives by counting on; who sees it stand still for so long takes over.
 BEAT_S = 5.0
@@ -75,19 +75,20 @@ class Claims:
         """Claim what is done in a folder; return whether it is ours.
 
         Raises:
+            FullError: There is no room for a claim.
             StoreError: Nothing can be written there.
         """
         if folder in self._held:
             return True
         if self._thread.ident is None:
             # Not before something is claimed: who finds everything done leaves no trace.
-            self._count(0)
+            persist(self._folder, lambda: self._count(0))
             self._sweep()
             self._thread.start()
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            persist(folder, lambda: folder.mkdir(parents=True, exist_ok=True))
             number = persist(folder, lambda: self._claim_next(folder))
-        except OSError as error:
+        except FileNotFoundError as error:
             raise StoreError(f"{folder}: can't be claimed: {error.strerror or error}") from error
         if number is not None:
             self._held[folder] = number
@@ -118,7 +119,7 @@ class Claims:
         try:
             # Not synced: what a power cut loses had an owner that is gone as well.
             temporary.write_bytes(self._claim)
-            os.link(temporary, folder / f"claim.{number}")
+            name_once(temporary, folder / f"claim.{number}")
         finally:
             temporary.unlink(missing_ok=True)
 
@@ -156,8 +157,12 @@ class Claims:
     def _count(self, count: int) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)
         temporary = self._folder / f".tmp.{self._token}"
-        temporary.write_bytes(b"%d\n" % count + self._claim)
-        os.replace(temporary, self._folder / self._token)
+        try:
+            temporary.write_bytes(b"%d\n" % count + self._claim)
+            os.replace(temporary, self._folder / self._token)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
 
     def _sweep(self) -> None:
         """Take away what dead processes of this host left."""

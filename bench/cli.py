@@ -99,7 +99,7 @@ def _help() -> int:
 def _compose_all(config: DictConfig) -> None:
     """Hydra's job: under the basic launcher only collect; under any other, work on the planned sweep."""
     if "BasicLauncher" not in HydraConfig.get().launcher._target_:
-        launch.work(Path(HydraConfig.get().sweep.dir), _say)
+        launch.work(Path(HydraConfig.get().sweep.dir))
         return
     try:
         studies = read_studies(config, HydraConfig.get().runtime.choices["workload"])
@@ -159,8 +159,15 @@ def _run(studies: list[Study], typed: list[str], launched: list[str] | None, vol
         show = screen.show if screen.is_live else None
         ended = runner.run(sweep, screen.say, _draw, show, is_verbose=volume == "verbose")
     else:
-        ended = launch.launch(sweep, launched, _launch, screen.say)
-    _draw(ended.folder, studies[0])
+        ended = launch.launch(sweep, launched, _launch, screen.say, volume)
+    try:
+        _draw(ended.folder, studies[0])
+    except StoreError as error:
+        if not ended.is_interrupted:
+            raise
+        # Asked to stop on a full disk: how it ended is said by the exit code alone.
+        screen.say(f"no report: {error}")
+        return _exit_code(ended)
     # Imported here: drawing needs matplotlib and pandas.
     from bench.report.build import read_block
 
@@ -196,7 +203,3 @@ def _judge(statuses: Collection[str]) -> int:
     if not {"finished", "diverged"} & set(statuses):
         return 1
     return 3 if {"failed", "oom", "timeout", "killed"} & set(statuses) else 0
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)

@@ -196,3 +196,15 @@ class Formats(Record, frozen=True, kw_only=True):
     autocast: str | None
     # Of matrix products and of cuDNN; None where the device has no such thing.
     is_tf32: bool | None
+
+
+class Pace(Record, frozen=True, kw_only=True):
+    """What one run takes on either engine, training and evaluations, in seconds, as a short trial had it."""
+
+    eager_s: float
+    # Its share of a population's time; None where it was not tried, or can't be.
+    population_s: float | None
+    # Members that were tried.
+    num: int
+    # Why there is none, in one line.
+    detail: str | None = None

@@ -43,8 +43,8 @@ class OptimizerSearch(Record, frozen=True, kw_only=True):
 class Search(Record, frozen=True, kw_only=True):
     """How an optimizer's free numbers are chosen: the same effort for every optimizer of a sweep."""
 
-    # lr; lr and weight decay; everything the optimizer's YAML names; or nothing.
-    name: Literal["none", "lr", "lr_wd", "full"]
+    # Nothing; lr; lr around what a range test suggests; lr and weight decay; all the optimizer's YAML names.
+    name: Literal["none", "lr", "lr_range", "lr_wd", "full"]
     sampler: Literal["grid", "qmc", "random", "tpe", "gp"]
     # Settings of the first pass, in all: the same number again resumes, a larger one extends.
     trials: Count
@@ -67,6 +67,21 @@ class Search(Record, frozen=True, kw_only=True):
     storage: str | None
     # Dotted key -> what to vary beside the optimizer's own: model.dropout, optimizer.weight_decay.
     space: dict[str, Dimension]
+
+
+class RangeTest(Record, frozen=True, kw_only=True):
+    """What range tests of one setting gave, a row of losses a seed."""
+
+    # Ids of its runs, by seed.
+    runs: tuple[str, ...]
+    lrs: tuple[Positive, ...]
+    # Mean training loss around each lr; None: past the end of a run that diverged.
+    losses: tuple[tuple[Finite | None, ...], ...]
+    num_steps: Count
+    # None: the loss never fell.
+    suggested: Positive | None
+    low: Positive | None
+    high: Positive | None
 
 
 class Seeds(Record, frozen=True, kw_only=True):

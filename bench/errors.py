@@ -5,6 +5,7 @@ BenchError
 ├── BuildError     an import path or its arguments are wrong: nothing runs, exit code 2
 ├── DataError      a data set is absent, damaged or not the one that was named: exit code 2
 ├── StoreError     a result file can't be read or written
+│   └── FullError      the disk, or this user's part of it, is full: a sweep waits until there is room
 └── Unsupported    the combination can't exist here (device, precision, shapes): a row that says so
 """
 
@@ -32,6 +33,10 @@ class DataError(BenchError):
 
 class StoreError(BenchError):
     """A result file is unreadable or can't be written."""
+
+
+class FullError(StoreError):
+    """There is no room for a file."""
 
 
 class Unsupported(BenchError):

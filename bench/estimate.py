@@ -12,9 +12,10 @@ import msgspec
 
 from bench import index
 from bench.errors import StoreError
+from bench.record import read_record
 from bench.result import Cost, Machine, Result
 from bench.spec import Run
-from bench.store import Store, environment, read_record
+from bench.store import Store, environment
 
 
 @dataclass(frozen=True)

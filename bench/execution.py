@@ -8,21 +8,24 @@ from dataclasses import dataclass
 import msgspec
 
 from bench import machine as machines
-from bench.apart import Found
+from bench.answer import find_answer
+from bench.choice import Choice
 from bench.claims import Claims
-from bench.dispatch import MAX_KILLED, Dispatch, Wanted, name_cell
+from bench.dispatch import Dispatch
 from bench.ending import Standing, describe_end
 from bench.errors import SpecError, Unsupported
 from bench.estimate import Timings
 from bench.identity import run_id
+from bench.messages import Found
 from bench.metering import meter
 from bench.progress import Progress, Say, Show
 from bench.resolve import name_precision
-from bench.result import SETTLED, Machine, Result, StudyRecord
+from bench.result import SETTLED, Result, StudyRecord
 from bench.spec import Metering, Run, Study
 from bench.stopping import Stop
 from bench.store import Store
 from bench.study import Answer, Batch, Interrupted, Job, Outcome, Request, job_id, study
+from bench.wanted import Wanted, name_cell
 from bench.workers import Workers
 
 
@@ -64,7 +67,7 @@ class Underway:
 
     def answer_from_store(self) -> None:
         for job in self.pending():
-            stored = _find(self.store, job, self.machine, self.spec.retry)
+            stored = find_answer(self.store, job, self.machine, self.spec.retry)
             if stored is not None:
                 self.outcomes[stored.id] = stored
                 self.cached.add(stored.id)
@@ -114,8 +117,9 @@ def execute(batches: Sequence[Underway], means: Means, timings: Timings | None, 
     trainings = [(one, job) for one, job in firsts.values() if isinstance(job, Run)]
     if trainings:
         ended = [end for one in batches for end in one.outcomes.values() if isinstance(end, Result)]
-        wanted = [_want(one, job) for one, job in trainings]
         store = trainings[0][0].store
+        choice = Choice(_list_planned(batches), store, means.workers, trainings[0][0].machine)
+        wanted = [_want(one, job, choice) for one, job in trainings]
         dispatch = Dispatch(wanted, ended, store, means.workers, means.claims, means.stop, means.say)
         names = [_describe(one, job) for one, job in trainings]
         seconds = [timings.seconds(job) if timings else None for _, job in trainings]
@@ -136,15 +140,21 @@ def execute(batches: Sequence[Underway], means: Means, timings: Timings | None, 
         means.say(f"measuring what a step costs, {len(meterings)} cell{'s' * (len(meterings) != 1)}")
         cells = [(job, one.machine, _find_bad_end(one, job)) for one, job in meterings]
         timeout_s = meterings[0][0].spec.place.timeout_s
-        for cost in meter(cells, meterings[0][0].store, means.claims, means.stop, timeout_s):
+        for cost in meter(cells, meterings[0][0].store, means.claims, means.stop, timeout_s, means.say):
             settle(cost.id, cost)
     means.stop.check()
 
 
-def _want(one: Underway, run: Run) -> Wanted:
+def _list_planned(batches: Sequence[Underway]) -> list[tuple[Study, Run]]:
+    jobs = [(one.spec, job) for one in batches if isinstance(one.request, Batch) for job in one.request.jobs]
+    return [(spec, job) for spec, job in jobs if isinstance(job, Run)]
+
+
+def _want(one: Underway, run: Run, choice: Choice) -> Wanted:
     is_anew = "killed" in one.spec.retry
     num_killed = 0 if is_anew else one.store.count_attempts(run_id(run), one.machine, "killed")
-    return Wanted(run, one.machine, one.spec.place.checkpoint_s, num_killed)
+    shape = choice.find_shape(one.spec, run)
+    return Wanted(run, one.machine, one.spec.place.checkpoint_s, num_killed, shape)
 
 
 def _find_bad_end(one: Underway, metering: Metering) -> Result | None:
@@ -154,25 +164,6 @@ def _find_bad_end(one: Underway, metering: Metering) -> Result | None:
     if any(end.status in SETTLED for end in ends):
         return None
     return next((end for end in ends if end.status in ("failed", "oom", "timeout", "killed")), None)
-
-
-def _find(store: Store, job: Job, machine: Machine, retry: Sequence[str]) -> Outcome | None:
-    key = job_id(job)
-    if not isinstance(job, Run):
-        return store.find_cost(key, machine)
-    settled = store.find(key, machine)
-    if settled is not None:
-        return settled
-    attempt = store.last_attempt(key, machine)
-    if attempt is None or attempt.status in retry:
-        return None
-    # What was killed is tried again, but not for ever.
-    if attempt.status == "killed":
-        is_hopeless = store.count_attempts(key, machine, "killed") >= MAX_KILLED
-        return attempt if is_hopeless else None
-    # Of the others these would end the same way again. What is unsupported may be there by now (a package was
-    # installed), and costs nothing to find out.
-    return attempt if attempt.status in ("failed", "oom", "timeout") else None
 
 
 def check(batches: Sequence[Underway], workers: Workers) -> None:

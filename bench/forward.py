@@ -65,14 +65,14 @@ def list_tensors(inputs: Inputs) -> Iterator[Tensor]:
         yield from inputs.values() if isinstance(inputs, dict) else inputs
 
 
-def split_rows(inputs: Inputs, num_parts: int) -> list[Inputs]:
-    """Return a batch's inputs cut into parts of nearly equal size, rows in order."""
+def split_rows(inputs: Inputs, num_parts: int, dim: int = 0) -> list[Inputs]:
+    """Return a batch's inputs cut into parts of nearly equal size, rows in order; dim is that of the rows."""
     if isinstance(inputs, Tensor):
-        return list(inputs.chunk(num_parts))
+        return list(inputs.chunk(num_parts, dim))
     if isinstance(inputs, tuple):
-        return list(zip(*(tensor.chunk(num_parts) for tensor in inputs), strict=True))
+        return list(zip(*(tensor.chunk(num_parts, dim) for tensor in inputs), strict=True))
     names = list(inputs)
-    parts = zip(*(inputs[name].chunk(num_parts) for name in names), strict=True)
+    parts = zip(*(inputs[name].chunk(num_parts, dim) for name in names), strict=True)
     return [dict(zip(names, part, strict=True)) for part in parts]
 
 

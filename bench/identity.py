@@ -26,12 +26,12 @@ def run_id(run: Run) -> str:
     Returns:
         32 hexadecimal digits.
     """
-    return _digest(_identity(run))
+    return _digest(identify(run))
 
 
 def cell_id(run: Run) -> str:
     """Return the id that the runs of one cell share: the run's identity without its seed."""
-    identity = _identity(run)
+    identity = identify(run)
     del identity["seed"]
     return _digest(identity)
 
@@ -43,7 +43,17 @@ def cost_id(metering: Metering) -> str:
     )
 
 
-def _identity(run: Run) -> dict[str, Any]:
+def find_numerics(run: Run, identity: str) -> int | None:
+    """Return the NUMERICS under which a run had an id; None: it had it under none that there has been."""
+    known = identify(run)
+    for numerics in range(NUMERICS, 0, -1):
+        if _digest({**known, "numerics": numerics}) == identity:
+            return numerics
+    return None
+
+
+def identify(run: Run) -> dict[str, Any]:
+    """Return what a run's id is a hash of: nested names and values, as they are compared."""
     data, model, optimizer = run.data, run.model, run.optimizer
     return {
         "schema": SCHEMA,

@@ -13,8 +13,8 @@ import pandas as pd
 
 from bench.errors import StoreError
 from bench.publish import write_atomic
+from bench.record import read_record
 from bench.result import Result
-from bench.store import read_record
 
 INDEX_NAME = ".index.parquet"
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Sequence
 
 import msgspec
 
 from bench import children, errors
-from bench.apart import Found, Question, check
+from bench.apart import check
+from bench.cost import Pace
 from bench.errors import BenchError, Unsupported
+from bench.messages import Found, Question
 from bench.resolve import is_held_here
 from bench.slot import Slot
 from bench.spec import Data, Run
@@ -24,15 +27,23 @@ class Inquiry:
         slot: No run is in it.
         timeout_s: An answer that takes longer is none; None: it may take what it takes.
         should_stop: Asked while an answer is waited for.
+        say: Shows a line.
     """
 
-    def __init__(self, slot: Slot, timeout_s: float | None, should_stop: Callable[[], bool]) -> None:
+    def __init__(
+        self,
+        slot: Slot,
+        timeout_s: float | None,
+        should_stop: Callable[[], bool],
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._slot = slot
         self._timeout_s = timeout_s
         self._should_stop = should_stop
+        self._say = say
 
     def check(self, runs: Sequence[Run]) -> None:
-        """Refuse, before anything runs, what could not start.
+        """Refuse, before anything runs, what could not start; say what is doubtful about the data.
 
         Raises:
             BuildError, SpecError, DataError: One of them can't; the line says why.
@@ -46,14 +57,23 @@ class Inquiry:
             if self._should_stop():
                 return
             if is_held_here(run):
-                check((run,))
+                lines = check((run,))
             else:
                 # Whose check ends its process is no mistake of the command, but a run that will end so.
-                self._ask(Question(kind="check", runs=(run,)))
+                lines = (self._ask(Question(kind="check", runs=(run,))) or "").splitlines()
+            for line in lines:
+                self._say(line)
 
     def hash_data(self, data: Data) -> str | None:
         """Return the hash of what a data set holds; None where it can't be had here."""
         return self._ask(Question(kind="sha256", data=data)) or None
+
+    def measure_pace(self, runs: Sequence[Run]) -> Pace | None:
+        """Return how fast either engine trains some runs; None where that could not be found out."""
+        with contextlib.suppress(BenchError):
+            answer = self._ask(Question(kind="pace", runs=tuple(runs)))
+            return None if answer is None else msgspec.json.decode(answer, type=Pace)
+        return None
 
     def find_device(self, requested: str) -> Found:
         """Return the device that a request means here, without CUDA in this process.

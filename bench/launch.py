@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -12,14 +14,17 @@ from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
 from bench import runner
+from bench.command import Volume
 from bench.errors import SpecError, StoreError
 from bench.identity import run_id
 from bench.kinds import SCHEMA
 from bench.progress import Say
 from bench.publish import write_atomic
+from bench.record import encode, read_record
 from bench.result import Manifest, Plan, StudyRecord
+from bench.screen import Screen
 from bench.spec import Study
-from bench.store import Store, encode, read_record
+from bench.store import Store
 
 # Where Hydra keeps what it writes itself, under the results.
 _HYDRA = ".hydra"
@@ -38,7 +43,11 @@ def without_launcher(words: Sequence[str]) -> list[str]:
 
 
 def launch(
-    sweep: runner.Sweep, words: Sequence[str], run_hydra: Callable[[list[str]], None], say: Say
+    sweep: runner.Sweep,
+    words: Sequence[str],
+    run_hydra: Callable[[list[str]], None],
+    say: Say,
+    volume: Volume = "plain",
 ) -> runner.Ended:
     """Freeze a sweep, have its jobs launched, and tell how they ended.
 
@@ -47,6 +56,7 @@ def launch(
         words: The command line in Hydra's grammar, with the launcher.
         run_hydra: Runs Hydra on such words, and returns when all jobs have ended.
         say: Shows a line.
+        volume: How much the jobs say.
 
     Raises:
         StoreError: No job wrote anything.
@@ -54,7 +64,7 @@ def launch(
     root = Path(sweep.studies[0].place.results).absolute()
     folder = root / sweep.name
     store, started_at, start = Store(root), runner.now(), time.monotonic()
-    plan = Plan(schema=SCHEMA, name=sweep.name, command=sweep.command, studies=sweep.studies)
+    plan = Plan(schema=SCHEMA, name=sweep.name, command=sweep.command, studies=sweep.studies, volume=volume)
     write_atomic(folder / "plan.json", encode(plan))
     before = _read_manifest(folder)
     try:
@@ -74,12 +84,11 @@ def launch(
     return runner.Ended(folder, _sum_up(store, manifest, started_at, start), manifest.is_interrupted)
 
 
-def work(sweep_dir: Path, say: Say) -> None:
+def work(sweep_dir: Path) -> None:
     """Work on a planned sweep, in a job: take what no other job has, until nothing is left.
 
     Args:
         sweep_dir: Hydra's folder of the sweep, as `launch` named it.
-        say: Shows a line of progress.
 
     Raises:
         SpecError: The job was not launched by `launch`.
@@ -90,7 +99,13 @@ def work(sweep_dir: Path, say: Say) -> None:
         raise SpecError("a launcher has to be named on the command line: hydra/launcher=NAME")
     plan = read_record(path, Plan)
     studies = tuple(_place(study, root) for study in plan.studies)
-    ended = runner.run(runner.Sweep(studies, plan.name, plan.command), say, lambda folder, study: None)
+    screen = Screen(sys.stderr, is_quiet=plan.volume == "quiet")
+    ended = runner.run(
+        runner.Sweep(studies, plan.name, plan.command),
+        screen.say,
+        lambda folder, study: None,
+        is_verbose=plan.volume == "verbose",
+    )
     if ended.signal is not None:
         # All is saved; now the launcher hears it too: submitit has Slurm put the job back into the queue.
         os.kill(os.getpid(), ended.signal)
@@ -104,8 +119,10 @@ def _place(study: Study, root: Path) -> Study:
 
 
 def _read_manifest(folder: Path) -> Manifest | None:
-    path = folder / "manifest.json"
-    return read_record(path, Manifest) if path.exists() else None
+    # One that is damaged is of an earlier command: it is written anew.
+    with contextlib.suppress(StoreError):
+        return read_record(folder / "manifest.json", Manifest)
+    return None
 
 
 def _sum_up(store: Store, manifest: Manifest, started_at: str, start: float) -> tuple[str, ...]:

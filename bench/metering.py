@@ -10,6 +10,7 @@ from bench.dispatch import POLL_S
 from bench.identity import cost_id
 from bench.meter.outcome import conclude
 from bench.meter.process import measure_all
+from bench.outbox import Room
 from bench.result import Cost, Machine, Result
 from bench.spec import Metering
 from bench.store import Store
@@ -21,6 +22,7 @@ def meter(
     claims: Claims,
     should_stop: Callable[[], bool],
     timeout_s: float | None,
+    say: Callable[[str], None],
 ) -> Iterator[Cost]:
     """Measure each cell that nobody else does, and wait for what others measure.
 
@@ -30,8 +32,13 @@ def meter(
         claims: Keep others from the same cell.
         should_stop: Once it says yes, the rest is left out.
         timeout_s: What a cell may take beyond the time it is measured for.
+        say: Shows a line.
+
+    Raises:
+        Stopped: There was no room for a cost until it was asked to stop.
     """
     waiting = {cost_id(metering): (metering, machine) for metering, machine, _ in cells}
+    room = Room(store.root, should_stop, say)
     for metering, machine, end in cells:
         if end is not None:
             del waiting[cost_id(metering)]
@@ -41,7 +48,7 @@ def meter(
     def take() -> Iterator[tuple[Metering, Machine]]:
         for key, (metering, machine) in list(waiting.items()):
             folder = store.cost_path(key, machine).parent
-            if claims.take(folder):
+            if room.keep(lambda folder=folder: claims.take(folder)):  # type: ignore[misc]
                 if store.find_cost(key, machine) is None:
                     yield metering, machine
                 claims.release(folder)
@@ -49,7 +56,9 @@ def meter(
     while waiting and not should_stop():
         for cost in measure_all(take(), timeout_s=timeout_s, should_stop=should_stop):
             del waiting[cost.id]
-            yield store.publish_cost(cost) if cost.status == "finished" else cost
+            if cost.status == "finished":
+                cost = room.keep(lambda cost=cost: store.publish_cost(cost))  # type: ignore[misc]
+            yield cost
         for key, (_, machine) in list(waiting.items()):
             if (found := store.find_cost(key, machine)) is not None:
                 del waiting[key]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import platform
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -22,6 +22,8 @@ from bench.spec import Precision
 Call = Callable[[nn.Module, Inputs], Any]
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+# What weights, inputs and all between them are in.
+_WHOLE = {"bf16_pure": torch.bfloat16, "fp64": torch.float64}
 _LOW = _AUTOCAST | {"bf16_pure": torch.bfloat16}
 
 
@@ -46,6 +48,8 @@ def check(precision: Precision, device: str) -> None:
         major, minor = torch.cuda.get_device_capability()
         if major < 8:
             raise Unsupported(f"{place}: wants compute capability 8.0 or newer, got {major}.{minor}")
+    if precision.name == "fp64" and device == "mps":
+        raise Unsupported(f"{place}: MPS has no float64")
     # bfloat16 came to Metal with macOS 14.
     if precision.name == "bf16_pure" and device == "mps" and not torch.backends.mps.is_macos_or_newer(14, 0):
         raise Unsupported(f"{place}: this version of MPS has no bfloat16")
@@ -81,18 +85,18 @@ def apply(precision: Precision, device: str, model: nn.Module | None = None) -> 
 
 
 def cast(model: nn.Module, precision: Precision) -> nn.Module:
-    """Return the model, in place in bfloat16 under `bf16_pure`: parameters and floating buffers.
+    """Return the model, in place in one format under `bf16_pure` and `fp64`: parameters, floating buffers.
 
     Cast it before its optimizer is made: state then takes the parameters' format.
     """
-    return model.to(torch.bfloat16) if precision.name == "bf16_pure" else model
+    return model.to(_WHOLE[precision.name]) if precision.name in _WHOLE else model
 
 
 def make_call(precision: Precision, device: str) -> Call:
     """Return how a model is called in a format: plainly, under autocast, or with its inputs cast.
 
     Outputs keep the format the model gives them. Inputs that are whole numbers, such as tokens, stay whole
-    numbers under `bf16_pure`.
+    numbers under `bf16_pure` and `fp64`.
 
     Args:
         precision: As `check` lets it pass.
@@ -106,8 +110,8 @@ def make_call(precision: Precision, device: str) -> Call:
                 return forward(model, inputs)
 
         return call_autocast
-    if precision.name == "bf16_pure":
-        return lambda model, inputs: forward(model, _cast_inputs(inputs))
+    if (dtype := _WHOLE.get(precision.name)) is not None:
+        return lambda model, inputs: forward(model, _cast_inputs(inputs, dtype))
     return forward
 
 
@@ -121,7 +125,7 @@ def is_fast(precision: Precision, device: str) -> bool:
         device: Kind of its device; of CUDA devices the current one counts.
     """
     name = precision.name
-    if name == "fp32":
+    if name in ("fp32", "fp64"):
         return True
     if device == "cuda" and torch.cuda.is_available():
         # Tensor cores for float16 came with 7.0, for bfloat16 and TF32 with 8.0.
@@ -151,6 +155,7 @@ def read_formats(
     optimizer: torch.optim.Optimizer,
     outputs: torch.dtype,
     loss: torch.dtype,
+    gradients: Collection[torch.dtype] = (),
 ) -> Formats:
     """Return the formats as they are found after a step; gradients must still be there. Nothing waits.
 
@@ -161,6 +166,7 @@ def read_formats(
         optimizer: By now with its state.
         outputs: Of the model's outputs, as seen in a step.
         loss: Of the loss that backward started from.
+        gradients: Of those that the model does not hold itself.
     """
     autocast = read_autocast(precision, device)
     is_tf32 = None
@@ -171,7 +177,7 @@ def read_formats(
     return Formats(
         loss=_name(loss),
         outputs=_name(outputs),
-        gradients=_name(*(weight.grad.dtype for weight in parameters if weight.grad is not None)),
+        gradients=_name(*gradients, *(one.grad.dtype for one in parameters if one.grad is not None)),
         weights=_name(*(weight.dtype for weight in parameters)),
         state=_name(*(one.dtype for one in held if isinstance(one, Tensor) and one.numel() > 1)),
         autocast=None if autocast is None else _name(autocast)[0],
@@ -183,12 +189,12 @@ def _autocast(precision: Precision, device: str) -> torch.autocast:
     return torch.autocast(device, _AUTOCAST[precision.name])
 
 
-def _cast_inputs(inputs: Inputs) -> Inputs:
+def _cast_inputs(inputs: Inputs, dtype: torch.dtype) -> Inputs:
     if isinstance(inputs, Tensor):
-        return inputs.to(torch.bfloat16) if inputs.is_floating_point() else inputs
+        return inputs.to(dtype) if inputs.is_floating_point() else inputs
     if isinstance(inputs, dict):
-        return {name: _cast_inputs(tensor) for name, tensor in inputs.items()}  # type: ignore[misc]
-    return tuple(_cast_inputs(tensor) for tensor in inputs)  # type: ignore[misc]
+        return {name: _cast_inputs(tensor, dtype) for name, tensor in inputs.items()}  # type: ignore[misc]
+    return tuple(_cast_inputs(tensor, dtype) for tensor in inputs)  # type: ignore[misc]
 
 
 def _lacks_onednn(precision: Precision, device: str, model: nn.Module | None) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -53,6 +54,9 @@ def find_all(studies: Sequence[Study], command: str, say: Say) -> Predictions:
     is_counted = len({run.model.args.get("depth") for _, run in cells}) >= MIN_DEPTHS
     counts: dict[bytes, int] | None = {} if is_counted else None
     rows = []
+    # What is there by now stays: each cell's collection would look through all of it again.
+    gc.collect()
+    gc.freeze()
     for number, (study, run) in enumerate(cells, start=1):
         start = time.monotonic()
         row = _predict(study, run, counts)

@@ -11,13 +11,17 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from bench.errors import StoreError
+from bench.errors import FullError, StoreError
 
 T = TypeVar("T")
 
 # What a network's file system gives for a moment; each wait is three times the one before.
 _TRANSIENT = frozenset({errno.EIO, errno.ESTALE, errno.EAGAIN, errno.ETIMEDOUT})
 _WAITS_S = (0.1, 0.3, 0.9)
+# What may take a user, not a moment. A limit on the size of one file is none of these: waiting won't help.
+_FULL = frozenset({errno.ENOSPC, errno.EDQUOT})
+# What a file system without hard links says of one.
+_LINKLESS = frozenset({errno.EPERM, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 # What nobody has finished writing by then was left by someone who died.
 _STRAY_S = 3600.0
 
@@ -47,6 +51,7 @@ def persist(path: Path, attempt: Callable[[], T]) -> T:
     """Return what an attempt on a path gives, tried more than once where its fault may pass.
 
     Raises:
+        FullError: There is no room.
         StoreError: It does not pass; one line.
         FileNotFoundError: Nothing is there, which is no fault.
     """
@@ -56,6 +61,8 @@ def persist(path: Path, attempt: Callable[[], T]) -> T:
         except FileNotFoundError:
             raise
         except OSError as error:
+            if error.errno in _FULL:
+                raise FullError(f"{path}: {error.strerror or error}") from error
             if wait_s is None or error.errno not in _TRANSIENT:
                 raise StoreError(f"{path}: {error.strerror or error}") from error
             time.sleep(wait_s)
@@ -73,7 +80,7 @@ def _write(path: Path, attempt: Callable[[], T]) -> T:
 def _link(path: Path, content: bytes) -> bool:
     temporary = _write_temporary(path, [content])
     try:
-        os.link(temporary, path)
+        name_once(temporary, path)
     except FileExistsError:
         # A network may have lost the answer to a link that was made.
         if os.stat(temporary).st_nlink < 2:
@@ -83,6 +90,38 @@ def _link(path: Path, content: bytes) -> bool:
     sync_folder(path.parent)
     _sweep(path.parent)
     return True
+
+
+def name_once(temporary: Path, path: Path) -> None:
+    """Give a whole file its name, unless another has it; the temporary one may then be there still.
+
+    Where there are no hard links a lock stands in for them, which the system lifts when its holder dies: the
+    first still wins among the processes of one host, and among hosts as far as the share passes locks on.
+
+    Raises:
+        FileExistsError: Another has it.
+        OSError: It can't be done.
+    """
+    try:
+        os.link(temporary, path)
+    except OSError as error:
+        if error.errno not in _LINKLESS:
+            raise
+        _move_once(temporary, path)
+
+
+def _move_once(temporary: Path, path: Path) -> None:
+    # Systems that lack it have hard links.
+    import fcntl
+
+    lock = os.open(path.parent / ".lock", os.O_RDWR | os.O_CREAT, 0o666)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+        os.replace(temporary, path)
+    finally:
+        os.close(lock)
 
 
 def replace(path: Path, parts: Sequence[bytes | memoryview]) -> None:

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 import sys
 
-from bench import along, cli
+import msgspec
+
+from bench import along, cli, owner
 
 
 def main() -> None:
@@ -15,6 +17,8 @@ def main() -> None:
         if os.getcwd() not in sys.path and "" not in sys.path:
             sys.path.insert(0, os.getcwd())
         sys.exit(along.follow())
+    # Its processes tell the others by it who rank 0 is.
+    os.environ[along.FIRST] = msgspec.json.encode(owner.myself()).decode()
     words = sys.argv[1:]
     # What a step costs is measured for one process; the others would be in its way.
     meter = [] if any(word.startswith("meter") for word in words) else ["meter=none"]

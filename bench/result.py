@@ -16,7 +16,7 @@ from bench.cost import (
     Reference,
     Update,
 )
-from bench.effort import Dimension
+from bench.effort import Dimension, RangeTest
 from bench.kinds import Record
 from bench.spec import Run, Study
 
@@ -168,6 +168,8 @@ class SearchRecord(Record, frozen=True, kw_only=True):
     num_widened: int
     # False for a first report: confirmation or widening is still to come.
     is_final: bool
+    # What search=lr_range found before the first pass, whose grid lies around it.
+    range_test: RangeTest | None = None
 
 
 class StudyRecord(Record, frozen=True, kw_only=True):
@@ -197,6 +199,8 @@ class Plan(Record, frozen=True, kw_only=True):
     name: str
     command: str
     studies: tuple[Study, ...]
+    # What the job says on its way.
+    volume: Literal["quiet", "plain", "verbose"] = "plain"
 
 
 class Manifest(Record, frozen=True, kw_only=True):

@@ -11,13 +11,14 @@ from pathlib import Path
 
 import msgspec
 
-from bench.apart import Found
 from bench.claims import Claims
 from bench.ending import Standing
 from bench.estimate import Timings
 from bench.execution import Means, Underway, check, execute, find_device
 from bench.identity import run_id
 from bench.kinds import SCHEMA
+from bench.messages import Found
+from bench.outbox import Room
 from bench.plan import list_stages, outline
 from bench.progress import Say, Show
 from bench.resolve import is_held_here
@@ -75,7 +76,7 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verb
         StoreError: The store can't be read or written.
     """
     started_at, start = now(), time.monotonic()
-    store = Store(Path(sweep.studies[0].place.results))
+    store = Store(Path(sweep.studies[0].place.results), is_lenient=True)
     place, device = sweep.studies[0].place, find_device(sweep.studies)
     underway: list[Underway] = []
 
@@ -92,7 +93,9 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verb
             studies=tuple(f"{number}.json" for number in range(len(records))),
             machine=underway[0].machine,
         )
-        folder = store.write_sweep(manifest, dict(zip(manifest.studies, records, strict=True)))
+        folder = Room(store.root, stop, say).keep(
+            lambda: store.write_sweep(manifest, dict(zip(manifest.studies, records, strict=True)))
+        )
         _point_latest(folder)
         return folder
 
@@ -125,6 +128,8 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verb
                     lines = list_stages(batches)
                     if not said:
                         lines = [outline(batches, timings, workers.num), *lines]
+                    if unreadable := store.describe_unreadable():
+                        lines = [unreadable, *lines]
                     for line in lines:
                         if line not in said:
                             say(line)
@@ -145,7 +150,11 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verb
             say("interrupted: what is finished is kept; the same command continues")
             for one in underway:
                 one.interrupt()
-    folder = write(is_interrupted=is_interrupted)
+        try:
+            folder = write(is_interrupted=is_interrupted)
+        except Stopped:
+            is_interrupted, folder = True, store.sweep_folder(sweep.name)
+            say(f"{folder}: not up to date, as there is no room on the disk")
     ends = [outcome for one in underway for outcome in one.outcomes.values() if isinstance(outcome, Result)]
     return Ended(folder, tuple(end.status for end in ends), is_interrupted, stop.signal)
 

@@ -12,8 +12,14 @@ def check_schedule(schedule: Schedule) -> None:
     """Refuse a schedule whose fields don't go together.
 
     Raises:
-        SpecError: wsd without a decay, a decay without wsd, or no room for warm-up and decay.
+        SpecError: wsd without a decay, a decay without wsd, no room for warm-up and decay, or an exponential
+            rise from 0 or after a warm-up.
     """
+    if schedule.name == "exponential" and (schedule.floor == 0 or schedule.warmup > 0):
+        raise SpecError(
+            "schedule.floor: exponential rises from a floor > 0 and without a warm-up, "
+            f"got {schedule.floor:g} with {schedule.warmup:g}"
+        )
     if schedule.name != "wsd":
         if schedule.decay is not None:
             raise SpecError(f"schedule.decay: only wsd has it, got {schedule.decay:g} with {schedule.name}")
@@ -31,7 +37,9 @@ def lr_factor(schedule: Schedule, step: int, num_steps: int, steps_per_epoch: in
 
     The warm-up rises linearly over `warmup * num_steps` steps and reaches 1 at its last one; the decay then
     runs from 1 at the first step after it towards `floor`, which it would reach at step `num_steps`. Under
-    wsd (warm-up, stable, decay) the factor stays at 1 until the last `decay * num_steps` steps.
+    wsd (warm-up, stable, decay) the factor stays at 1 until the last `decay * num_steps` steps. The
+    exponential one is no schedule to train by: it rises from `floor` at the first step to 1 at the last, by
+    the same factor each step, which is what a range test does (`lr_range.py`).
 
     Source of wsd: Hu et al., 2024, arXiv 2404.06395, equation 1. Its decay is Hägele et al.'s, 2024, arXiv
     2405.18392: one minus the square root of the share of the decay that has passed.
@@ -56,6 +64,8 @@ def lr_factor(schedule: Schedule, step: int, num_steps: int, steps_per_epoch: in
         start = max(start, num_steps - round(schedule.decay * num_steps))
     progress = max(0, step - start) / max(1, num_steps - start)
     match schedule.name:
+        case "exponential":
+            return math.pow(schedule.floor, 1.0 - step / max(1, num_steps - 1))
         case "constant":
             return 1.0
         case "linear":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import select
@@ -37,6 +38,7 @@ def serve(descriptor: int) -> None:
     control = socket.socket(fileno=descriptor)
     for name in PRELOADED:
         importlib.import_module(name)
+    _settle()
     # What it said until here is why it could not start; its processes say what they say elsewhere.
     os.dup2(1, 2)
     woken, wake = os.pipe()
@@ -84,6 +86,12 @@ def _import(control: socket.socket) -> None:
     # Who needs it finds out what is wrong with it.
     with contextlib.suppress(Exception):
         importlib.import_module(name.decode().strip())
+    _settle()
+
+
+def _settle() -> None:
+    """Keep what is there from the garbage collector: a fork would look through it, and so copy its pages."""
+    gc.freeze()
 
 
 def _reap(living: set[int], control: socket.socket) -> None:

@@ -11,10 +11,10 @@ from typing import Literal, NamedTuple
 import msgspec
 
 from bench import children
-from bench.apart import Job, Message, Question
 from bench.cause import count_memory_kills, explain_exit
 from bench.errors import SpecError
 from bench.forked import Child
+from bench.messages import Job, Message, Question
 from bench.result import SETTLED, Result, Status
 from bench.spec import Place
 from bench.tally import Tally
@@ -35,10 +35,12 @@ class End(NamedTuple):
     result: Result
     # To keep beside it, by name.
     files: dict[str, bytes]
+    # Whether its process went down with others of the same population in it, one of which may be to blame.
+    is_shared: bool = False
 
 
 class Slot:
-    """A place that one run trains in at a time.
+    """A place that one job trains in at a time: a run, or a population.
 
     Args:
         device: The CUDA device that its process sees; None: those that this one sees.
@@ -49,21 +51,24 @@ class Slot:
         self.device = device
         self.child: Child | None = None
         self.job: Job | None = None
-        self.number = 0
+        # Of the job's runs that have not ended: place in the job -> what its end is called by.
+        self.numbers: dict[int, int] = {}
         # When the process began with the run, by the clock that timeouts go by; None: it has not yet.
         self.began: float | None = None
-        # The last that was heard of.
-        self.step = 0
+        # The last that was heard of each, by place.
+        self.steps: dict[int, int] = {}
         self._log = log
         # Why its process was ended, where that was our doing.
         self._verdict: tuple[Status, str] | None = None
         self._num_memory_kills = 0
+        # Whether the ends so far left nothing behind in the process.
+        self._is_in_order = True
 
-    def start(self, number: int, job: Job) -> None:
-        """Begin with a run."""
+    def start(self, numbers: Sequence[int], job: Job) -> None:
+        """Begin with a job; numbers are what the ends of its runs are called by."""
         self._log.unlink(missing_ok=True)
         job = msgspec.structs.replace(job, log=str(self._log))
-        self.number, self.job, self.began, self.step = number, job, None, 0
+        self.numbers, self.job, self.began, self.steps = dict(enumerate(numbers)), job, None, {}
         self._verdict, self._num_memory_kills = None, count_memory_kills()
         self.send(job)
 
@@ -90,29 +95,40 @@ class Slot:
             self._verdict = status, detail
             self.child.end_group()
 
-    def conclude(self) -> End:
-        """Return the end of a run whose process is no more."""
+    def conclude(self) -> list[End]:
+        """Return the ends of runs whose process is no more."""
         assert self.child is not None and self.job is not None
         if not self.child.join(GRACE_S):
             # It closed its connection and goes on: nothing of it will be heard.
             self.child.end_group()
         is_memory_killed = count_memory_kills() > self._num_memory_kills
         log = self._read_log().decode(errors="replace")
-        status, detail = self._verdict or explain_exit(
-            self.child.code, log, is_memory_killed=is_memory_killed
-        )
-        result = Tally().conclude(self.job.run, status, detail, self.job.machine, engine="eager")
-        return self.end(msgspec.structs.replace(result, num_steps=self.step), {})
+        verdict = self._verdict
+        status, detail = verdict or explain_exit(self.child.code, log, is_memory_killed=is_memory_killed)
+        is_shared = verdict is None and len(self.numbers) > 1
+        engine = "population" if self.job.is_population else "eager"
+        ends = []
+        for place in list(self.numbers):
+            result = Tally().conclude(
+                self.job.charges[place].run, status, detail, self.job.machine, engine=engine
+            )
+            result = msgspec.structs.replace(result, num_steps=self.steps.get(place, 0))
+            ends.append(self.end(place, result, {})._replace(is_shared=is_shared))
+        return ends
 
-    def end(self, result: Result, files: dict[str, bytes]) -> End:
-        """Be free for the next run; the process goes on only if this one left it in order."""
+    def end(self, place: int, result: Result, files: dict[str, bytes]) -> End:
+        """Take in a run's end; the process goes on only if all of them left it in order."""
         if result.status not in SETTLED and (log := self._read_log()):
             files = files | {LOG: log}
             result = msgspec.structs.replace(result, artifacts=(*result.artifacts, LOG))
-        if result.status not in _HARMLESS:
-            self.restart()
-        self.job = None
-        return End(self.number, result, files)
+        self._is_in_order = self._is_in_order and result.status in _HARMLESS
+        number = self.numbers.pop(place)
+        if not self.numbers:
+            self.job = None
+            if not self._is_in_order:
+                self.restart()
+            self._is_in_order = True
+        return End(number, result, files)
 
     def restart(self) -> None:
         """End the process and all that it started; what comes next has a new one."""

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from bench.cost import Meter, Predict
 from bench.effort import OptimizerSearch, Search, Seeds
+from bench.health import Health
 from bench.kinds import Count, Fraction, Name, NonNegative, Positive, Record, Target, Vary
 
 
@@ -74,7 +75,7 @@ class Optimizer(Record, frozen=True, kw_only=True):
 class Schedule(Record, frozen=True, kw_only=True, omit_defaults=True):
     """The lr over a run as a pure function of the step."""
 
-    name: Literal["constant", "linear", "cosine", "wsd"]
+    name: Literal["constant", "linear", "cosine", "wsd", "exponential"]
     # Share of all steps spent rising linearly from 0.
     warmup: Fraction
     # The lr the decay ends at, as a share of the peak.
@@ -88,7 +89,7 @@ class Precision(Record, frozen=True, kw_only=True):
     """The number formats a run computes in."""
 
     # auto: bf16 on a GPU, fp32 on anything else; a run holds the one that was meant.
-    name: Literal["auto", "fp32", "tf32", "bf16", "fp16", "bf16_pure"]
+    name: Literal["auto", "fp32", "tf32", "bf16", "fp16", "bf16_pure", "fp64"]
 
 
 class Recompute(Record, frozen=True, kw_only=True):
@@ -123,7 +124,7 @@ class Budget(Record, frozen=True, kw_only=True):
 class Engine(Record, frozen=True, kw_only=True):
     """How a step is taken."""
 
-    name: Literal["eager"]
+    name: Literal["auto", "eager", "population"]
 
 
 class Report(Record, frozen=True, kw_only=True):
@@ -133,6 +134,7 @@ class Report(Record, frozen=True, kw_only=True):
     reference: str | None
     # Import paths of the chapters, in order.
     sections: tuple[Target, ...]
+    health: Health | None = None  # Studies of older versions have none.
 
 
 class Place(Record, frozen=True, kw_only=True):

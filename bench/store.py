@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-import json
+import contextlib
 import os
 import re
-import stat
+import secrets
 from pathlib import Path
-from typing import Any, TypeVar
-
-import msgspec
+from typing import TypeVar
 
 from bench.errors import StoreError
-from bench.kinds import SCHEMA
-from bench.publish import link_new, persist, write_atomic
+from bench.publish import link_new, name_once, persist, write_atomic
+from bench.record import encode, read_record
 from bench.result import SETTLED, Cost, Machine, Manifest, Result, StudyRecord
 
-T = TypeVar("T", bound=msgspec.Struct)
-
-# A result is a few KB, a long curve a few hundred; a larger file is not one of ours.
-MAX_RECORD_BYTES = 16 * 2**20
+T = TypeVar("T", Result, Cost)
 
 
 class Store:
@@ -27,10 +22,23 @@ class Store:
 
     Args:
         root: The folder; made when something is first written.
+        is_lenient: Whether what can't be read counts as absent, as a sweep wants it: it trains that again.
     """
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: Path, *, is_lenient: bool = False) -> None:
         self.root = root
+        self._is_lenient = is_lenient
+        # What was asked for and is there; of that, what can't be read, and why.
+        self._found: set[Path] = set()
+        self._unreadable: dict[Path, str] = {}
+
+    def describe_unreadable(self) -> str | None:
+        """Return one line about the files so far that can't be read; None: there are none."""
+        if not self._unreadable:
+            return None
+        count = f"{len(self._unreadable)} of {len(self._found)} stored results unreadable"
+        first = next(iter(self._unreadable.values()))
+        return f"{count}: first {first}; what can't be read is kept, and made again"
 
     def run_folder(self, run_id: str, machine: Machine) -> Path:
         """Return the folder of one run on one kind of machine."""
@@ -50,16 +58,17 @@ class Store:
         Raises:
             StoreError: The file is there but unreadable.
         """
-        return _read_if_there(self.run_folder(run_id, machine) / "result.json", Result)
+        return self._read(self.run_folder(run_id, machine) / "result.json", Result, run_id)
 
     def find_cost(self, cost_id: str, machine: Machine) -> Cost | None:
         """Return the cost measured on this kind of machine, or None."""
-        return _read_if_there(self.cost_path(cost_id, machine), Cost)
+        return self._read(self.cost_path(cost_id, machine), Cost, cost_id)
 
     def last_attempt(self, run_id: str, machine: Machine) -> Result | None:
         """Return the newest unsettled end of a run on this kind of machine, or None."""
-        folder = self.attempt_folder(run_id, machine)
-        return None if folder is None else read_record(folder / "attempt.json", Result)
+        folder = self.run_folder(run_id, machine) / "attempts"
+        found = (self._read_attempt(folder, number, run_id) for number in reversed(_attempt_numbers(folder)))
+        return next((attempt for attempt in found if attempt is not None), None)
 
     def attempt_folder(self, run_id: str, machine: Machine) -> Path | None:
         """Return the folder of a run's newest unsettled end on this kind of machine, or None."""
@@ -73,8 +82,8 @@ class Store:
         numbers = _attempt_numbers(folder)
         if not statuses or not numbers:
             return len(numbers)
-        ends = (read_record(folder / str(number) / "attempt.json", Result) for number in numbers)
-        return sum(end.status in statuses for end in ends)
+        ends = (self._read_attempt(folder, number, run_id) for number in numbers)
+        return sum(end.status in statuses for end in ends if end is not None)
 
     def publish(self, result: Result, artifacts: dict[str, bytes] | None = None) -> Result:
         """Write one ended run: a settled one for good, any other as an attempt that may be tried again.
@@ -91,16 +100,15 @@ class Store:
             _publish_attempt(folder / "attempts", result, artifacts or {})
             return result
         _write_all(folder, artifacts or {})
-        if link_new(folder / "result.json", encode(result)):
-            return result
-        # Someone who took this one for dead was quicker: a row there is, and this end is kept beneath it.
-        _publish_attempt(folder / "attempts", result, {})
-        return read_record(folder / "result.json", Result)
+        first = _publish_once(folder / "result.json", result)
+        if first is not result:
+            # Someone who took this one for dead was quicker: this end is kept beneath that row.
+            _publish_attempt(folder / "attempts", result, {})
+        return first
 
     def publish_cost(self, cost: Cost) -> Cost:
         """Write one cost measurement; the first one published under its id holds."""
-        path = self.cost_path(cost.id, cost.machine)
-        return cost if link_new(path, encode(cost)) else read_record(path, Cost)
+        return _publish_once(self.cost_path(cost.id, cost.machine), cost)
 
     def write_sweep(self, manifest: Manifest, studies: dict[str, StudyRecord]) -> Path:
         """Write a sweep's folder: its studies first, then the manifest that names them.
@@ -118,6 +126,24 @@ class Store:
         write_atomic(folder / "manifest.json", encode(manifest))
         return folder
 
+    def _read_attempt(self, folder: Path, number: int, identity: str) -> Result | None:
+        return self._read(folder / str(number) / "attempt.json", Result, identity)
+
+    def _read(self, path: Path, kind: type[T], identity: str) -> T | None:
+        """Return a record, or None where it is not there."""
+        try:
+            persist(path, lambda: os.stat(path))
+            self._found.add(path)
+            return _read_own(path, kind, identity)
+        except FileNotFoundError:
+            return None
+        except StoreError as error:
+            if not self._is_lenient:
+                raise
+            self._found.add(path)
+            self._unreadable.setdefault(path, str(error))
+            return None
+
 
 def environment(machine: Machine) -> str:
     """Return the part of a machine that a stored result must share to answer for it.
@@ -130,69 +156,36 @@ def environment(machine: Machine) -> str:
     return f"torch{minor}-{machine.device}-{name}"
 
 
-def encode(record: msgspec.Struct) -> bytes:
-    """Return a record as JSON: one stable key order, indented, so that a diff reads well."""
-    return msgspec.json.format(msgspec.json.encode(record), indent=1) + b"\n"
+def _read_own(path: Path, kind: type[T], identity: str) -> T:
+    record = read_record(path, kind)
+    if record.id != identity:
+        raise StoreError(f"{path}: belongs to another id, {record.id[:32]!r}")
+    return record
 
 
-def read_record(path: Path, kind: type[T]) -> T:
-    """Read one record strictly.
+def _publish_once(path: Path, record: T) -> T:
+    """Publish a record unless one is there; return the one that is. What can't be read makes room for it."""
+    while not link_new(path, encode(record)):
+        try:
+            return _read_own(path, type(record), record.id)
+        except StoreError:
+            _set_aside(path, type(record), record.id)
+    return record
 
-    Args:
-        path: A file written by this module.
-        kind: The record expected there.
 
-    Raises:
-        StoreError: The file is absent, too large, from a newer schema, or not such a record; one line.
-    """
+def _set_aside(path: Path, kind: type[T], identity: str) -> None:
+    """Give what can't be read another name beside it: it is nobody's to delete or to write over."""
+    aside = path.with_name(f"{path.name}.unreadable-{secrets.token_hex(4)}")
     try:
-        content = persist(path, lambda: _read(path))
-        schema = msgspec.json.decode(content, type=_Versioned).schema
-        if schema > SCHEMA:
-            raise StoreError(
-                f"{path}: written by a newer bench (schema {schema}, this one reads up to {SCHEMA})"
-            )
-        record = msgspec.json.decode(content, type=kind)
-        if encode(record) != content:
-            # Written by another version, or by hand; of a key that is there twice the last would win.
-            json.loads(content, object_pairs_hook=_refuse_twice)
-        return record
-    except OSError as error:
-        raise StoreError(f"{path}: {error.strerror or error}") from error
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        raise StoreError(f"{path}: not a {kind.__name__.lower()} record: {error}") from error
-
-
-def _read_if_there(path: Path, kind: type[T]) -> T | None:
-    try:
-        persist(path, lambda: os.stat(path))
+        persist(path, lambda: os.rename(path, aside))
     except FileNotFoundError:
-        return None
-    return read_record(path, kind)
-
-
-def _read(path: Path) -> bytes:
-    # Not waiting: whoever made a pipe of that name need never write to it.
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
-    with open(descriptor, "rb") as file:
-        found = os.fstat(descriptor)
-        if not stat.S_ISREG(found.st_mode):
-            raise StoreError(f"{path}: not a file")
-        if found.st_size > MAX_RECORD_BYTES:
-            raise StoreError(f"{path}: {found.st_size} bytes, a record has at most {MAX_RECORD_BYTES}")
-        return file.read(MAX_RECORD_BYTES)
-
-
-def _refuse_twice(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        names = [name for name, _ in pairs]
-        raise ValueError(f"`{next(name for name in names if names.count(name) > 1)}` is there twice")
-    return found
-
-
-class _Versioned(msgspec.Struct):
-    schema: int
+        return
+    with contextlib.suppress(StoreError):
+        _read_own(aside, kind, identity)
+        # Someone was quicker, and this is what they published.
+        with contextlib.suppress(FileExistsError):
+            persist(path, lambda: name_once(aside, path))
+            aside.unlink(missing_ok=True)
 
 
 def _publish_attempt(folder: Path, result: Result, artifacts: dict[str, bytes]) -> None:

@@ -12,11 +12,12 @@ from types import TracebackType
 from typing import Self
 
 from bench import children
-from bench.apart import Job, train_job
-from bench.cause import blames_device
+from bench.apart import train_job
+from bench.blame import Blame
 from bench.inquiry import Inquiry
+from bench.messages import Charge, Job
 from bench.resolve import is_held_here
-from bench.result import SETTLED, Machine, Result
+from bench.result import Machine
 from bench.slot import GRACE_S, End, Slot
 from bench.spec import Run
 
@@ -24,8 +25,6 @@ from bench.spec import Run
 Tell = Callable[[int, int, float | None], None]
 # A run that was asked to stop ends after its step; so long it may take before its process is killed.
 STOP_S = 30.0
-# A device is left alone once so many runs in a row blamed it.
-MAX_BLAMES = 2
 _TICK_S = 0.2
 
 
@@ -60,8 +59,7 @@ class Workers:
         self._slots = [
             Slot(device, Path(self._folder.name, f"{number}.log")) for number, device in enumerate(devices)
         ]
-        self._blames: dict[str, int] = {}
-        self._left_alone: set[str | None] = set()
+        self._blame = Blame(devices, say)
         self._here: list[End] = []
         self._stop_at: float | None = None
 
@@ -99,27 +97,46 @@ class Workers:
                 slot.child.stop(GRACE_S)
                 slot.restart()
 
+    @property
+    def num_free(self) -> int:
+        """Jobs that may be started now."""
+        return len(self._free())
+
     def start(
-        self, number: int, run: Run, machine: Machine, folder: Path | None = None, every_s: float = math.inf
+        self,
+        numbers: Sequence[int],
+        runs: Sequence[Run],
+        machine: Machine,
+        folders: Sequence[Path | None],
+        every_s: float = math.inf,
+        *,
+        is_population: bool = False,
     ) -> None:
-        """Start a run in a free slot.
+        """Start a run, or several as one population, in a free slot.
 
         Args:
-            number: What its end is called by.
-            run: What to train.
+            numbers: What the end of each is called by.
+            runs: What to train.
             machine: Recorded beside the numbers.
-            folder: Where its state is saved from time to time, and found again; None: it is not.
+            folders: Where the state of each is saved, and found again; None: it is not.
             every_s: Seconds between two saves, at the least.
+            is_population: Whether they train together; one by one else, which only one does.
         """
         slot = self._free()[0]
-        where = None if folder is None else str(folder)
-        job = Job(run=run, machine=machine, folder=where, every_s=every_s)
-        if is_held_here(run):
-            message = train_job(job, self._should_stop, lambda step, loss: self.tell(number, step, loss))
-            assert message.result is not None
-            self._here.append(End(number, message.result, message.files))
+        charges = tuple(
+            Charge(run=run, folder=None if folder is None else str(folder))
+            for run, folder in zip(runs, folders, strict=True)
+        )
+        job = Job(charges=charges, is_population=is_population, machine=machine, every_s=every_s)
+        if any(is_held_here(run) for run in runs):
+            told = train_job(
+                job, self._should_stop, lambda place, step, loss: self.tell(numbers[place], step, loss)
+            )
+            for message in told:
+                assert message.result is not None
+                self._here.append(End(numbers[message.place], message.result, message.files))
             return
-        slot.start(number, job)
+        slot.start(numbers, job)
 
     def wait(self, timeout: float) -> list[End]:
         """Return what has ended, as soon as something has; nothing after so many seconds."""
@@ -129,8 +146,8 @@ class Workers:
             busy = {slot.child: slot for slot in self._slots if slot.job is not None and slot.child}
             left = 0.0 if ends else deadline - time.monotonic()
             for child in children.wait(busy, max(0.0, min(left, _TICK_S))):
-                if (end := self._hear(busy[child])) is not None:
-                    self._blame(busy[child].device, end.result)
+                for end in self._hear(busy[child]):
+                    self._blame.note(busy[child].device, end.result)
                     ends.append(end)
             self._watch()
             if ends or left <= 0 or not busy:
@@ -142,34 +159,39 @@ class Workers:
         while waiting or self.is_busy:
             while waiting and self.is_free:
                 number, (run, machine) = waiting.pop(0)
-                self.start(number, run, machine)
+                self.start([number], [run], machine, [None])
             yield from self.wait(_TICK_S)
 
     @property
     def inquiry(self) -> Inquiry:
         """What can be asked of a process, while a slot is free."""
-        return Inquiry(self._free()[0], self._timeout_s, self._should_stop)
+        return Inquiry(self._free()[0], self._timeout_s, self._should_stop, self._say)
 
     def _free(self) -> list[Slot]:
-        return [slot for slot in self._slots if slot.job is None and slot.device not in self._left_alone]
+        return [
+            slot for slot in self._slots if slot.job is None and slot.device not in self._blame.left_alone
+        ]
 
-    def _hear(self, slot: Slot) -> End | None:
-        """Take in all that a process has told; return how its run ended, if it did."""
+    def _hear(self, slot: Slot) -> list[End]:
+        """Take in all that a process has told; return how runs ended, if any did."""
         assert slot.child is not None
+        ends: list[End] = []
         while True:
             message = slot.receive()
             if message is None:
-                return slot.conclude()
+                return ends + slot.conclude()
             if message.kind == "begin":
                 slot.began = time.monotonic()
             if message.kind == "progress":
-                slot.step = message.step
-                self.tell(slot.number, message.step, message.loss)
+                slot.steps[message.place] = message.step
+                self.tell(slot.numbers[message.place], message.step, message.loss)
             if message.kind == "end":
                 assert message.result is not None
-                return slot.end(message.result, message.files)
+                ends.append(slot.end(message.place, message.result, message.files))
+                if slot.job is None:
+                    return ends
             if not (slot.child.is_over or slot.child.connection.poll()):
-                return None
+                return ends
 
     def _watch(self) -> None:
         """End what takes too long, and what was asked to stop and does not."""
@@ -184,23 +206,12 @@ class Workers:
                 slot.child.send_signal(signal.SIGTERM)
                 if now - self._stop_at > STOP_S:
                     slot.doom("interrupted", f"it did not end within {STOP_S:g} s of being asked to")
-            elif (
-                self._timeout_s is not None and slot.began is not None and now - slot.began > self._timeout_s
-            ):
-                limit = f"place.timeout_s={self._timeout_s:g}"
-                slot.doom(
-                    "timeout", f"it took longer than {limit}; the last that was heard of is step {slot.step}"
-                )
-
-    def _blame(self, device: str | None, result: Result) -> None:
-        """Leave a device alone that runs blame one after the other, unless it is the last one."""
-        is_blamed = blames_device(result.status, result.detail)
-        if device is None or not (is_blamed or result.status in SETTLED):
-            return
-        self._blames[device] = self._blames.get(device, 0) + 1 if is_blamed else 0
-        others = {slot.device for slot in self._slots} - self._left_alone - {device}
-        if self._blames[device] >= MAX_BLAMES and others:
-            self._left_alone.add(device)
-            self._say(
-                f"device {device}: {MAX_BLAMES} runs in a row failed on it; the sweep goes on without it"
-            )
+            elif self._timeout_s is not None and slot.began is not None:
+                # A population may take what its runs would take one after the other.
+                limit_s = self._timeout_s * len(slot.job.charges)
+                if now - slot.began > limit_s:
+                    step = max(slot.steps.values(), default=0)
+                    limit = f"place.timeout_s={self._timeout_s:g}"
+                    slot.doom(
+                        "timeout", f"it took longer than {limit}; the last that was heard of is step {step}"
+                    )

@@ -14,8 +14,9 @@ from pathlib import Path
 
 import msgspec
 
+from bench.record import read_record
 from bench.result import Manifest, Result, StudyRecord
-from bench.store import Store, read_record
+from bench.store import Store
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 # Runs the door and says on stderr's last line whether torch was ever imported.

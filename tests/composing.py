@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+
 import hydra
 
 from bench.command import expand
@@ -11,9 +13,15 @@ from bench.spec import Run, Study
 
 
 def compose_studies(*overrides: str, workload: str = "photo_mlp") -> list[Study]:
+    return list(_compose(overrides, workload))
+
+
+@functools.cache
+def _compose(overrides: tuple[str, ...], workload: str) -> tuple[Study, ...]:
+    # A study is frozen, so those who ask for the same one may share it: Hydra takes a tenth of a second.
     with hydra.initialize_config_dir(str(config_folder()), **VERSION):
         composed = hydra.compose("config", overrides=[f"workload={workload}", *expand(overrides)])
-        return read_studies(composed, workload)
+        return tuple(read_studies(composed, workload))
 
 
 def compose_study(*overrides: str, workload: str = "photo_mlp") -> Study:

@@ -32,3 +32,41 @@ def test_data_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     assert done.returncode == 2
     assert done.stderr.count("\n") == 1 and done.stderr.startswith("bench: ")
     assert "data.root=" in done.stderr
+
+
+PLANTED = """
+from bench.data.digits import Digits
+
+
+def make(*, val_share: float, split_seed: int) -> Digits:
+    data = Digits(val_share=val_share, split_seed=split_seed)
+    data.{fault}
+    return data
+"""
+
+
+def test_a_fault_in_the_rows_stops_the_command_before_its_first_step(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(PLANTED.format(fault="train_inputs[7, 0, 3, 3] = float('nan')"))
+    planted = ("workload=digits_mlp", "data._target_=planted.make", "budget=smoke", "search=none", "seeds=1")
+    done = run_bench(*planted, cwd=tmp_path)
+    assert done.returncode == 2
+    (line,) = (line for line in done.stderr.splitlines() if line.startswith("bench: "))
+    assert "1 rows of the training inputs hold NaN or infinity, first row 7" in line
+    assert not list(tmp_path.rglob("result.json"))
+    # do=check tells all that it finds, and then ends in the same way.
+    done = run_bench(*planted, "do=check", cwd=tmp_path)
+    assert done.returncode == 2 and "rows: error: 1 rows of the training inputs" in done.stdout
+
+
+def test_what_is_doubtful_is_said_once_and_trained_on(tmp_path: Path) -> None:
+    (tmp_path / "planted.py").write_text(PLANTED.format(fault="val_inputs[:36] = data.train_inputs[:36]"))
+    planted = (
+        "workload=digits_mlp",
+        "data._target_=planted.make",
+        "budget=smoke",
+        "search=none",
+        "meter=none",
+    )
+    done = run_bench("-m", "optimizer=sgd,adamw", *planted, "seeds=2", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("36 of 359 validation inputs (10.0%) are training inputs as well") == 1

@@ -14,9 +14,10 @@ import pytest
 
 from bench import owner
 from bench.claims import Claims
-from bench.dispatch import Dispatch, Wanted
+from bench.dispatch import Dispatch
 from bench.result import Result
 from bench.store import Store
+from bench.wanted import Wanted
 from bench.workers import Workers
 from tests.commands import REPOSITORY, read_sweep, start_bench
 from tests.records import MACHINE, make_result, make_run

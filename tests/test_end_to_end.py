@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
-import time
 from pathlib import Path
 
 import pytest
 
+from bench.record import read_record
+from bench.result import Result
 from tests.commands import read_sweep, run_bench, start_bench
 
 # What runs is looked at here; what a report shows of it, elsewhere.
@@ -47,9 +49,12 @@ def test_a_sweep_ends_in_a_report_and_a_second_one_trains_nothing(tmp_path: Path
     assert list(tmp_path.iterdir()) == [tmp_path / "results"]
 
     stored = {path: path.stat().st_mtime_ns for path in (tmp_path / "results").rglob("result.json")}
-    start = time.monotonic()
+    before = os.times()
     second = run_bench(*command, cwd=tmp_path, is_watched=True)
-    assert time.monotonic() - start < 20
+    after = os.times()
+    # Of the processor: how busy the machine is says little.
+    assert after.children_user + after.children_system - before.children_user - before.children_system < 12
+    assert after.elapsed - before.elapsed < 120
     assert second.returncode == 0
     assert "6 runs in 2 studies; 6 cached" in second.stderr
     assert "torch not imported" in second.stderr
@@ -137,13 +142,26 @@ def test_a_yaml_outside_the_tree_joins_a_sweep_and_editing_its_class_retrains_it
     assert after[1][0].val_loss != before[1][0].val_loss
 
 
-def test_an_unreadable_result_stops_the_sweep_in_one_line(tmp_path: Path) -> None:
+def test_an_unreadable_result_is_said_once_and_made_again(tmp_path: Path) -> None:
     assert run_bench(*SMOKE, cwd=tmp_path).returncode == 0
-    damaged = sorted((tmp_path / "results").rglob("result.json"))[0]
+    damaged, foreign = sorted((tmp_path / "results").rglob("result.json"))[:2]
+    whole = read_record(damaged, Result)
+    foreign.write_bytes(damaged.read_bytes())
     damaged.write_bytes(damaged.read_bytes()[:100])
+    planned = run_bench(*SMOKE, "do=plan", cwd=tmp_path)
+    assert planned.returncode == 0 and len(damaged.read_bytes()) == 100
     done = run_bench(*SMOKE, cwd=tmp_path)
-    assert done.returncode == 1
-    assert done.stderr.count("\n") == 1 and "result.json: not a result record" in done.stderr
+    assert done.returncode == 0, done.stderr
+    (line,) = [line for line in done.stderr.splitlines() if "unreadable" in line]
+    assert line.startswith("2 of ") and " stored results unreadable: first " in line
+    # Nobody's file is lost, and its run has the numbers that it had.
+    (aside,) = damaged.parent.glob("result.json.unreadable-*")
+    assert len(aside.read_bytes()) == 100
+    assert len(list(foreign.parent.glob("result.json.unreadable-*"))) == 1
+    assert read_record(damaged, Result).curve.val_loss == whole.curve.val_loss
+    assert read_record(foreign, Result).id == foreign.parent.parent.name
+    again = run_bench(*SMOKE, cwd=tmp_path)
+    assert again.returncode == 0 and "unreadable" not in again.stderr
 
 
 def test_a_failing_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:

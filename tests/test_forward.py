@@ -14,9 +14,9 @@ from torch import Tensor, nn
 
 from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.eager import Eager
+from bench.engine.validate import validate
 from bench.errors import Unsupported
 from bench.forward import forward, read_outputs, split_rows, sum_loss
-from bench.validate import validate
 from tests.records import make_run
 
 LENGTH, VOCABULARY = 6, 11

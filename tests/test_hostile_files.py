@@ -14,8 +14,8 @@ import pytest
 from bench import index
 from bench.errors import StoreError
 from bench.kinds import SCHEMA
+from bench.record import MAX_RECORD_BYTES, encode, read_record
 from bench.result import Result
-from bench.store import MAX_RECORD_BYTES, encode, read_record
 from tests.records import make_result
 from tests.sweeps import make_study, write_sweep
 

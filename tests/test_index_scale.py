@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from bench import index
+from bench.record import encode
 from bench.report.build import build, default_sections
-from bench.store import Store, encode
+from bench.store import Store
 from tests.sweeps import make_machine, make_result, make_run, make_study, write_sweep
 
 # CPU seconds on 2 cores, and bytes.

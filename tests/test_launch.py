@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from bench.record import read_record
 from bench.result import Plan, Result
-from bench.store import read_record
 from tests.commands import REPOSITORY, read_sweep, run_bench
 
 pytestmark = pytest.mark.launchers
@@ -94,6 +94,32 @@ def test_a_launcher_changes_no_number_and_ends_in_one_report(
     assert before == {
         path: path.stat().st_mtime_ns for path in (tmp_path / "results" / "runs").rglob("*.json")
     }
+
+
+def test_a_job_says_as_much_as_is_asked(tmp_path: Path) -> None:
+    chosen = want("joblib")
+    said = {}
+    for flag in ("-q", "-v"):
+        (folder := tmp_path / flag).mkdir()
+        done = run_cold(
+            "-m", "optimizer=sgd", *SWEEP[2:], "seeds=1", "report.sections=[]", flag, *chosen, cwd=folder
+        )
+        assert done.returncode == 0, done.stderr
+        said[flag] = done.stderr
+    assert said["-q"] == ""
+    # A line for each trial; without the flag only runs of an evaluation have one.
+    assert "seed=1000000  val loss" in said["-v"]
+
+
+def test_an_earlier_manifest_that_is_damaged_is_written_anew(tmp_path: Path) -> None:
+    chosen = want("joblib")
+    words = ("-m", "optimizer=sgd", *SWEEP[2:], "search=none", "seeds=1", "report.sections=[]")
+    assert run_bench(*words, cwd=tmp_path).returncode == 0
+    manifest = (tmp_path / "results" / "latest").resolve() / "manifest.json"
+    manifest.write_bytes(b"{")
+    done = run_cold(*words, *chosen, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert read_sweep(tmp_path / "results").manifest.name == manifest.parent.name
 
 
 def test_a_failing_run_in_a_job_is_a_row(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from bench import precision, recompute, train
 from bench.cost import Formats
 from bench.data.gaussian import Gaussian
 from bench.engine.eager import Eager
+from bench.engine.validate import validate
 from bench.errors import Unsupported
 from bench.forward import forward
 from bench.model.dropout import Dropout, set_step
@@ -24,7 +25,6 @@ from bench.prepare import prepare
 from bench.result import Result
 from bench.seeds import seed_for
 from bench.spec import Model, Precision, Recompute, Run, Schedule
-from bench.validate import validate
 from tests.commands import run_bench
 from tests.models import make_inputs
 from tests.models import make_small as make_small_model

@@ -14,9 +14,9 @@ from bench.errors import SpecError
 from bench.meter.predict import predict
 from bench.meter.synthetic import choose_data
 from bench.predict import GIB, find_all
+from bench.record import read_record
 from bench.report.prediction import write_predictions
 from bench.resolve import resolve
-from bench.store import read_record
 from tests.commands import run_bench
 from tests.composing import compose_run, compose_study
 

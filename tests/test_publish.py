@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import multiprocessing
 import os
 import resource
 from collections.abc import Callable, Iterator
@@ -14,9 +15,11 @@ import msgspec
 import pytest
 
 from bench import publish
+from bench.claims import Claims
 from bench.errors import StoreError
+from bench.record import encode, read_record
 from bench.result import Result
-from bench.store import Store, encode
+from bench.store import Store
 from tests.commands import run_bench, start_bench
 from tests.records import MACHINE, make_result
 
@@ -204,3 +207,49 @@ def test_a_record_of_any_size_and_kind_crosses_unchanged(tmp_path: Path) -> None
     store = Store(tmp_path)
     long = msgspec.structs.replace(FINISHED, notes=tuple(f"note {number}" for number in range(10_000)))
     assert store.publish(long) == long == store.find(long.id, MACHINE)
+
+
+def publish_linkless(root: str, train_s: float) -> float:
+    """Publish where there are no hard links; return whose result it is."""
+
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "link", refuse)
+        return Store(Path(root)).publish(make_result(train_s=train_s)).train_s
+
+
+def test_without_hard_links_the_first_still_wins(tmp_path: Path) -> None:
+    with multiprocessing.get_context("forkserver").Pool(4) as pool:
+        held = pool.starmap(publish_linkless, [(str(tmp_path), float(number)) for number in range(20)])
+    assert len(set(held)) == 1
+    (path,) = tmp_path.rglob("result.json")
+    assert read_record(path, Result).train_s == held[0]
+    assert not list(tmp_path.rglob(".tmp.*"))
+
+
+@pytest.mark.parametrize("fault", [die, die_torn, be_full])
+def test_without_hard_links_too_a_fault_leaves_all_or_nothing(
+    fault: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+    monkeypatch.setattr(os, "link", refuse)
+    for root, _ in list_places(fault, tmp_path, FINISHED):
+        store = Store(root)
+        assert store.find(FINISHED.id, MACHINE) in (None, FINISHED)
+        # Whoever died holding the lock holds nothing up.
+        assert store.publish(FINISHED) == FINISHED == store.find(FINISHED.id, MACHINE)
+
+
+def test_claims_do_without_hard_links(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(os, "link", refuse)
+    with Claims(tmp_path) as mine, Claims(tmp_path) as yours:
+        assert mine.take(tmp_path / "run") and not yours.take(tmp_path / "run")
+        mine.release(tmp_path / "run")
+        assert yours.take(tmp_path / "run")

@@ -14,9 +14,13 @@ from torch import Tensor, nn
 
 from bench.checkpoint import Checkpoints
 from bench.configuration import config_folder
+from bench.engine.eager import Eager
+from bench.engine.single import Single
+from bench.loop import Loop
 from bench.result import Result
 from bench.spec import Budget, Precision, Run
-from bench.train import _Training, train
+from bench.train import resume, train
+from bench.trainee import Trainee
 from tests.composing import compose_run
 from tests.records import MACHINE, make_optimizer, make_run
 
@@ -34,12 +38,12 @@ def follow(
     run: Run, keep: Checkpoints | None = None, should_stop: Callable[[], bool] | None = None
 ) -> tuple[Result, dict[str, Tensor]]:
     """Train; return the result, and the weights and what is evaluated as they ended."""
-    training = _Training(run, MACHINE, keep, should_stop)
-    status, detail = training.follow()
-    notes = () if keep is None else tuple(keep.notes)
-    result = training.tally.conclude(run, status, detail, MACHINE, engine="eager", notes=notes)
-    weights = {name: value.clone() for name, value in training.model.state_dict().items()}
-    return result, weights | {f"evaluated.{k}": v for k, v in training.engine.evaluated.state_dict().items()}
+    trainee = Trainee(run, keep)
+    single = resume(trainee, Single.name, MACHINE, lambda: Single(run))
+    (end,) = Loop([trainee], MACHINE, single, should_stop).follow()
+    result = trainee.conclude(end.status, end.detail, {}, MACHINE, Single.name)
+    weights = {name: value.clone() for name, value in single.model.state_dict().items()}
+    return result, weights | {f"evaluated.{k}": v for k, v in single.engine.evaluated.state_dict().items()}
 
 
 def stop_after(num_steps: int) -> Callable[[], bool]:
@@ -188,6 +192,37 @@ class Hidden(torch.optim.Optimizer):
         return loss
 
 
+class Turned(torch.optim.SGD):
+    """Evaluates at other weights than it trains, and has its mode in a method: no saved state tells of it."""
+
+    def __init__(self, params: Any, lr: float) -> None:
+        super().__init__(params, lr=lr, momentum=0.9)
+        self.take = self._refuse
+
+    def train(self) -> None:
+        self._turn(self._take, 0.01)
+
+    def eval(self) -> None:
+        self._turn(self._refuse, -0.01)
+
+    @torch.no_grad()
+    def _turn(self, take: Callable[[Any], Any], shift: float) -> None:
+        if take != self.take:
+            self.take = take
+            for group in self.param_groups:
+                for weight in group["params"]:
+                    weight.add_(shift)
+
+    def step(self, closure: Any = None) -> Any:
+        return self.take(closure)
+
+    def _take(self, closure: Any) -> Any:
+        return super().step(closure)
+
+    def _refuse(self, closure: Any) -> Any:
+        raise AssertionError("not in training mode")
+
+
 class Sealed(torch.optim.SGD):
     """Keeps something of which nobody can say what it is."""
 
@@ -205,10 +240,11 @@ HIDDEN = make_optimizer("tests.test_resume.Hidden", lr=0.01)
     [
         make_run(model=FOREIGN),
         make_run(optimizer=HIDDEN),
+        make_run(optimizer=make_optimizer("tests.test_resume.Turned", lr=0.01)),
         make_run(optimizer=HIDDEN, precision=Precision(name="bf16_pure")),
         make_run(optimizer=make_optimizer("torch.optim.LBFGS", lr=0.1), budget=FULL_BATCH),
     ],
-    ids=["model", "optimizer", "bfloat16 weights", "lbfgs"],
+    ids=["model", "optimizer", "mode", "bfloat16 weights", "lbfgs"],
 )
 def test_parts_of_ones_own_go_on(run: Run, tmp_path: Path) -> None:
     check_resumes(run, tmp_path, [1, 5, 9])
@@ -275,8 +311,8 @@ def test_clocks_go_on_and_leave_out_saves_and_the_time_between(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = [0.0]
-    monkeypatch.setattr("bench.train.time.perf_counter", lambda: now[0])
-    step, save = _Training.take_steps.__globals__["Eager"].step, Checkpoints.save
+    monkeypatch.setattr("bench.loop.time.perf_counter", lambda: now[0])
+    step, save = Eager.step, Checkpoints.save
 
     def take_long(self: Any, number: int) -> Tensor:
         now[0] += 2.0
@@ -287,7 +323,7 @@ def test_clocks_go_on_and_leave_out_saves_and_the_time_between(
         return save(self, *arguments)
 
     monkeypatch.setattr("bench.engine.eager.Eager.step", take_long)
-    monkeypatch.setattr("bench.train.Checkpoints.save", save_long)
+    monkeypatch.setattr("bench.checkpoint.Checkpoints.save", save_long)
     run = make_run()
     stopped, _ = train(run, MACHINE, Checkpoints(tmp_path, 0), stop_after(7))
     assert stopped.train_s == 14.0 and stopped.status == "interrupted"

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.record import read_record
 from bench.result import Result
-from bench.store import read_record
 from tests.commands import read_sweep, run_bench, start_bench
 from tests.processes import count_processes, list_processes, wait_until
 from tests.villains import write_configs
@@ -125,3 +125,20 @@ def test_code_that_changes_under_a_sweep_ends_the_runs_that_would_take_it_up(tmp
     assert all((end.detail or "").startswith(changed) for end in ends[1:])
     again = run_bench(*sweep, cwd=tmp_path)
     assert again.returncode == 0 and "0 cached" in again.stderr
+
+
+def test_a_yaml_that_changes_under_a_sweep_changes_nothing_of_it(tmp_path: Path) -> None:
+    folder = tmp_path / "more" / "optimizer"
+    folder.mkdir(parents=True)
+    plain = "_target_: torch.optim.SGD\nname: plain\nlr: 0.1\n"
+    plain += "search: {lr: {default: 0.1, low: 0.001, high: 10.0, source: here}}\n"
+    (folder / "plain.yaml").write_text(plain)
+    started = start_bench(
+        "--config-dir", "more", "optimizer=plain", *SWEEP, "budget.steps=300", "place.workers=1", cwd=tmp_path
+    )
+    started.wait_for("evaluate: 3 runs")
+    (folder / "plain.yaml").write_text(plain.replace("lr: 0.1\n", "lr: 0.7\n"))
+    done = started.wait()
+    assert done.returncode == 0, done.stderr
+    [results] = read_sweep(tmp_path / "results").results
+    assert [(one.status, one.run.optimizer.lr) for one in results] == [("finished", 0.1)] * 3

@@ -13,8 +13,9 @@ import pytest
 from bench.errors import StoreError
 from bench.kinds import SCHEMA
 from bench.publish import write_atomic
+from bench.record import encode, read_record
 from bench.result import Result
-from bench.store import Store, encode, environment, read_record
+from bench.store import Store, environment
 from tests.records import MACHINE, make_result
 
 replace = msgspec.structs.replace
@@ -130,3 +131,72 @@ def test_derived_files_are_replaced(tmp_path: Path) -> None:
     write_atomic(path, b"one")
     write_atomic(path, b"two")
     assert path.read_bytes() == b"two" and [p.name for p in path.parent.iterdir()] == ["summary.txt"]
+
+
+@pytest.mark.parametrize("place", ["torn", "newer", "foreign", "folder", "loop", "dangling"])
+def test_what_cannot_be_read_is_kept_and_makes_room(place: str, tmp_path: Path) -> None:
+    result, store = make_result(), Store(tmp_path)
+    path = store.run_folder(result.id, MACHINE) / "result.json"
+    path.parent.mkdir(parents=True)
+    if place == "folder":
+        (path / "inside").mkdir(parents=True)
+    elif place in ("loop", "dangling"):
+        path.symlink_to(path if place == "loop" else path.parent / "nowhere")
+    else:
+        whole = {"torn": result, "newer": result, "foreign": make_result(id="0" * 32)}[place]
+        content = encode(whole)
+        path.write_bytes(content[:100] if place == "torn" else content)
+        if place == "newer":
+            path.write_bytes(content.replace(b'"schema": 1', b'"schema": 999'))
+    if place != "dangling":
+        with pytest.raises(StoreError):
+            store.find(result.id, MACHINE)
+    lenient = Store(tmp_path, is_lenient=True)
+    assert lenient.find(result.id, MACHINE) is None
+    said = lenient.describe_unreadable()
+    assert place == "dangling" or (said and said.startswith("1 of 1 stored results unreadable: first "))
+    before = path.lstat().st_ino
+    assert lenient.publish(result) is result
+    assert store.find(result.id, MACHINE) == result
+    (aside,) = path.parent.glob("result.json.unreadable-*")
+    assert aside.lstat().st_ino == before
+    # From now on the first one holds.
+    assert store.publish(make_result(train_s=9.0)) == result
+    assert len(list(path.parent.glob("result.json.unreadable-*"))) == 1
+
+
+def test_what_someone_else_published_in_between_is_put_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    result, store = make_result(), Store(tmp_path)
+    path = store.run_folder(result.id, MACHINE) / "result.json"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"torn")
+    rename = os.rename
+
+    def come_too_late(source: Path, target: Path) -> None:
+        monkeypatch.undo()
+        Store(tmp_path).publish(result)
+        rename(source, target)
+
+    monkeypatch.setattr(os, "rename", come_too_late)
+    assert store.publish(make_result(train_s=9.0)) == result
+    assert store.find(result.id, MACHINE) == result
+    assert [path.read_bytes() for path in path.parent.glob("result.json.unreadable-*")] == [b"torn"]
+
+
+def test_attempts_that_cannot_be_read_are_passed_over(tmp_path: Path) -> None:
+    ended = make_result(status="failed", detail="why", val_loss=None, search_loss=None)
+    store = Store(tmp_path, is_lenient=True)
+    store.publish(ended)
+    store.publish(ended)
+    folder = store.attempt_folder(ended.id, MACHINE)
+    assert folder is not None and folder.name == "2"
+    (folder / "attempt.json").write_bytes(b"{")
+    assert store.last_attempt(ended.id, MACHINE) == ended
+    assert store.count_attempts(ended.id, MACHINE, "failed") == 1
+    store.publish(ended)
+    assert (folder / "attempt.json").read_bytes() == b"{"
+    assert store.count_attempts(ended.id, MACHINE) == 3
+    with pytest.raises(StoreError, match=r"attempt\.json: not a result record"):
+        Store(tmp_path).count_attempts(ended.id, MACHINE, "failed")

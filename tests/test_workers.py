@@ -225,7 +225,7 @@ def test_a_run_outlives_the_server_of_its_process_by_nothing() -> None:
     """What a killed server leaves behind is ended, and the next run has a server of its own."""
     hang = make_villain("hang")
     with Workers([None]) as workers:
-        workers.start(0, hang, MACHINE)
+        workers.start([0], [hang], MACHINE, [None])
         started = time.monotonic()
         while workers.wait(0.1) == [] and time.monotonic() - started < 5:
             pass

@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.dataset import DataSet, InputKind, Inputs, Part
+from bench.data.dataset import DataSet, InputKind, Inputs, Part, at_least_float32
 from bench.data.order import Order
 
 # Rows per validation or prediction chunk: bounds the memory, changes no sum beyond its rounding.
@@ -36,6 +36,9 @@ class Arrays(DataSet):
         val: The same for the rows held out.
         input_shape: Of one row as a model sees it; None: as stored.
     """
+
+    # Whether `prepare` draws something anew for each training batch.
+    is_drawn: bool = False
 
     def __init__(
         self,
@@ -77,6 +80,15 @@ class Arrays(DataSet):
         inputs = self.train_inputs.index_select(0, rows)
         return self.prepare(inputs, (seed, step)), self.train_targets.index_select(0, rows)
 
+    def train_batches(self, seeds: tuple[int, ...], step: int, batch_size: int) -> tuple[Inputs, Tensor]:
+        """Return the training batches of several runs at one step, gathered at once; see `DataSet`."""
+        if batch_size >= self.num_train_rows or self.is_drawn:
+            return super().train_batches(seeds, step, batch_size)
+        rows = self._order.stack_rows(seeds, step, batch_size, self.train_inputs.device)
+        inputs = self.prepare(self.train_inputs.index_select(0, rows.flatten()), (seeds[0], step))
+        targets = self.train_targets.index_select(0, rows.flatten())
+        return inputs.view(*rows.shape, *inputs.shape[1:]), targets.view(*rows.shape, *targets.shape[1:])
+
     def val_batches(self, part: Part) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield one half of the validation rows; see `DataSet`."""
         # Every other row: where the stored order is by class, both halves hold all classes alike.
@@ -104,8 +116,9 @@ class Arrays(DataSet):
             targets: As in the constructor.
         """
         if self.task == "classification":
-            return F.cross_entropy(outputs.float(), targets, reduction="sum")
-        outputs, targets = outputs.float().flatten(1), targets.flatten(1)
+            return F.cross_entropy(at_least_float32(outputs), targets, reduction="sum")
+        outputs = at_least_float32(outputs).flatten(1)
+        targets = targets.flatten(1).to(outputs.dtype)
         if self.task == "reconstruction":
             total = F.binary_cross_entropy_with_logits(outputs, targets, reduction="sum")
         else:

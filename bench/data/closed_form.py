@@ -11,7 +11,7 @@ from typing import ClassVar, Self
 import torch
 from torch import Tensor
 
-from bench.data.dataset import DataSet, Inputs, Part, require
+from bench.data.dataset import DataSet, Inputs, Part, at_least_float32, require
 from bench.seeds import derive
 
 # Draws are endless; this many in one batch are all there are, so that a batch of everything has a size.
@@ -88,14 +88,14 @@ class ClosedForm(DataSet):
             outputs: The place, once a row: `(batch, num_dimensions)`.
             targets: Draws of the noise, of the same shape.
         """
-        coordinates = self.coordinates(outputs.float())
+        coordinates = self.coordinates(at_least_float32(outputs))
         fixed = coordinates.detach()
         error = (coordinates - fixed) * self.slope_error(fixed, targets)
         return (self.value(coordinates) + error.sum(dim=-1)).sum()
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return `distance` from the minimum, as a sum over rows."""
-        return {"distance": (self.coordinates(outputs.float()) - 1).norm(dim=-1).sum()}
+        return {"distance": (self.coordinates(at_least_float32(outputs)) - 1).norm(dim=-1).sum()}
 
     def describe(self) -> dict[str, str]:
         """Return what `do=check` prints, with the formula."""

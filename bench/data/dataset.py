@@ -63,6 +63,23 @@ class DataSet(ABC):
             Inputs `(batch, *input_shape)` and their targets, rows first.
         """
 
+    def train_batches(self, seeds: tuple[int, ...], step: int, batch_size: int) -> tuple[Inputs, Tensor]:
+        """Return the training batches of several runs at one step, stacked.
+
+        A data set that can gather them at once does so here; the numbers are those of `train_batch`.
+
+        Args:
+            seeds: The runs' seeds; some may be the same.
+            step: Step of the runs, from 0.
+            batch_size: As in `train_batch`.
+
+        Returns:
+            Inputs `(len(seeds), batch, *input_shape)` and their targets, runs first.
+        """
+        batches = {seed: self.train_batch(seed, step, batch_size) for seed in dict.fromkeys(seeds)}
+        inputs = [batches[seed][0] for seed in seeds]
+        return _stack(inputs), torch.stack([batches[seed][1] for seed in seeds])
+
     @abstractmethod
     def val_batches(self, part: Part) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield one half of the validation rows, each once, in stored order, in chunks of bounded size.
@@ -108,6 +125,20 @@ class DataSet(ABC):
             "inputs": f"{self.input_kind}, {shape} a row",
             "outputs": f"{self.num_outputs:,}",
         }
+
+
+def at_least_float32(outputs: Tensor) -> Tensor:
+    """Return outputs in float32, or in float64 if that is what they are in."""
+    return outputs if outputs.dtype == torch.float64 else outputs.float()
+
+
+def _stack(inputs: list[Inputs]) -> Inputs:
+    first = inputs[0]
+    if isinstance(first, dict):
+        return {name: torch.stack([one[name] for one in inputs]) for name in first}  # type: ignore[call-overload, index]
+    if isinstance(first, tuple):
+        return tuple(torch.stack(parts) for parts in zip(*inputs, strict=True))
+    return torch.stack(inputs)  # type: ignore[arg-type]
 
 
 def require(key: str, holds: bool, wants: str, got: object) -> None:

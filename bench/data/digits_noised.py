@@ -14,7 +14,7 @@ from sklearn.datasets import load_digits
 from torch import Tensor
 
 from bench.data.arrays import digest
-from bench.data.dataset import DataSet, Inputs, Part, Seed, require
+from bench.data.dataset import DataSet, Inputs, Part, Seed, at_least_float32, require
 from bench.data.order import Order
 from bench.data.split import Share, hold_out
 from bench.kinds import Count
@@ -96,7 +96,7 @@ class DigitsNoised(DataSet):
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Return the squared error averaged over the pixels and summed over items, in float32."""
-        return F.mse_loss(outputs.float().flatten(1), targets, reduction="sum") / self.num_outputs
+        return F.mse_loss(at_least_float32(outputs).flatten(1), targets, reduction="sum") / self.num_outputs
 
     def describe(self) -> dict[str, str]:
         """Return what `do=check` prints, with the clean pixels as they are."""

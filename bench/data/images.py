@@ -85,6 +85,7 @@ class Images(Arrays):
             val=sides[1],
         )
         self._augment = augment
+        self.is_drawn = augment != "none"
         self._found = found
         self._mean, self._sd = list(mean), list(sd)
         # (pixel / 255 - mean) / sd as one product and one sum, from numbers rounded once.
@@ -101,6 +102,13 @@ class Images(Arrays):
         """Return one training batch; see `DataSet`."""
         inputs, targets = super().train_batch(seed, step, batch_size)
         return inputs, self._aim(targets)
+
+    def train_batches(self, seeds: tuple[int, ...], step: int, batch_size: int) -> tuple[Inputs, Tensor]:
+        """Return the training batches of several runs at one step; see `DataSet`."""
+        inputs, targets = super().train_batches(seeds, step, batch_size)
+        # Where they came one by one they are what they should be already.
+        is_gathered = not self.is_drawn and batch_size < self.num_train_rows
+        return inputs, self._aim(targets) if is_gathered else targets
 
     def val_batches(self, part: Part) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield one half of the validation rows; see `DataSet`."""
@@ -132,7 +140,7 @@ class Images(Arrays):
 
     def _aim(self, targets: Tensor) -> Tensor:
         """Return labels as they are, and pixels in [0, 1], `(batch, num_outputs)`."""
-        return targets if self.task == "classification" else targets.flatten(1).float().div_(255)
+        return targets if self.task == "classification" else targets.flatten(-3).float().div_(255)
 
 
 def flip_crop(images: Tensor, seed: int) -> Tensor:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bench.data.dataset import DataSet, Inputs, Part, require
+from bench.data.dataset import DataSet, Inputs, Part, at_least_float32, require
 from bench.data.order import Order
 from bench.errors import DataError
 from bench.seeds import derive
@@ -141,6 +141,17 @@ class Tokens(DataSet):
         rows = self._order.rows(seed, step, batch_size, device)
         return self._cut(self._train, rows * length + derive(seed, "shift", epoch) % length)
 
+    def train_batches(self, seeds: tuple[int, ...], step: int, batch_size: int) -> tuple[Inputs, Tensor]:
+        """Return the training batches of several runs at one step, cut at once; see `DataSet`."""
+        if batch_size >= self.num_train_rows:
+            return super().train_batches(seeds, step, batch_size)
+        length, device = self.items_per_row, self._train.index_device
+        epoch = step // (self.num_train_rows // batch_size)
+        rows = self._order.stack_rows(seeds, step, batch_size, device)
+        shifts = torch.tensor([derive(seed, "shift", epoch) % length for seed in seeds], device=device)
+        inputs, targets = self._cut(self._train, (rows * length + shifts[:, None]).flatten())
+        return inputs.view(*rows.shape, -1), targets.view(*rows.shape, -1)
+
     def val_batches(self, part: Part) -> Iterator[tuple[Inputs, Tensor]]:
         """Yield one half of the validation windows, every other one; see `DataSet`."""
         starts = self._val_starts[0 if part == "search" else 1 :: 2].to(self._val.index_device)
@@ -156,7 +167,7 @@ class Tokens(DataSet):
             outputs: Logits `(batch, length, num_outputs)`, any float format.
             targets: `(batch, length)`, int64.
         """
-        return F.cross_entropy(outputs.float().flatten(0, 1), targets.flatten(), reduction="sum")
+        return F.cross_entropy(at_least_float32(outputs).flatten(0, 1), targets.flatten(), reduction="sum")
 
     def metrics(self, outputs: Tensor, targets: Tensor) -> dict[str, Tensor]:
         """Return `accuracy` as a sum over tokens."""

@@ -62,7 +62,7 @@ class Eager:
         self._optimizer = optimizer
         self._data = data
         is_apart = run.precision.name == "fp16" or run.compile.name == "step"
-        if is_apart and _needs_closure(optimizer):
+        if is_apart and needs_closure(optimizer):
             place = "precision=fp16" if run.precision.name == "fp16" else "compile=step"
             raise Unsupported(f"{place}: {type(optimizer).__name__} asks for the loss itself in its step")
         self._scaler = Scaler(optimizer, run.device) if run.precision.name == "fp16" else None
@@ -205,7 +205,7 @@ class Eager:
         return loss.detach()
 
 
-def _needs_closure(optimizer: torch.optim.Optimizer) -> bool:
+def needs_closure(optimizer: torch.optim.Optimizer) -> bool:
     """Return whether `step` can't be called without a closure."""
     parameters = inspect.signature(optimizer.step).parameters.values()
     return any(one.default is one.empty and one.kind is one.POSITIONAL_OR_KEYWORD for one in parameters)

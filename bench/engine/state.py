@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-from bench.engine.eager import Eager
 from bench.errors import Unsupported
 
 # What torch's own Optimizer keeps: saved by its state_dict, or the same in every process.
@@ -16,7 +15,19 @@ _OWN = {"state", "param_groups", "defaults"}
 _PLAIN = (bool, int, float, str, bytes, torch.dtype, torch.Size, type(None))
 
 
-def collect(model: nn.Module, optimizer: torch.optim.Optimizer, engine: Eager, device: str) -> dict[str, Any]:
+class Stateful(Protocol):
+    """What an engine, or a member of one, has to save beside the model and the optimizer."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return it; tensors are the live ones."""
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Continue from what `state_dict` returned."""
+
+
+def collect(
+    model: nn.Module, optimizer: torch.optim.Optimizer, engine: Stateful, device: str
+) -> dict[str, Any]:
     """Return the state of a run between two steps; its tensors are the live ones.
 
     Args:
@@ -38,7 +49,7 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer, engine: Eager, d
         "optimizer": saved,
         "attributes": _read_attributes(optimizer, {id(one) for one in _tensors(saved)}),
         "engine": engine.state_dict(),
-        "streams": _read_streams(device),
+        "streams": read_streams(device),
     }
     for name, part in collected.items():
         _check_plain(part, name)
@@ -46,7 +57,7 @@ def collect(model: nn.Module, optimizer: torch.optim.Optimizer, engine: Eager, d
 
 
 def restore(
-    saved: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, engine: Eager, device: str
+    saved: dict[str, Any], model: nn.Module, optimizer: torch.optim.Optimizer, engine: Stateful, device: str
 ) -> None:
     """Make live parts, as they are before a run's first step, those of a later one.
 
@@ -67,7 +78,7 @@ def restore(
     _write_attributes(optimizer, saved["attributes"])
     engine.load_state_dict(saved["engine"])
     # Last: whatever was drawn while the parts were made belongs to no run.
-    _write_streams(saved["streams"], device)
+    write_streams(saved["streams"], device)
 
 
 def _undo_casts(optimizer: torch.optim.Optimizer, saved: dict[str, Any]) -> None:
@@ -140,12 +151,12 @@ def _list_optimizers(value: Any) -> list[torch.optim.Optimizer]:
     return [value] if isinstance(value, torch.optim.Optimizer) else []
 
 
-def _read_streams(device: str) -> dict[str, Tensor]:
+def read_streams(device: str) -> dict[str, Tensor]:
     streams = {"cpu": torch.get_rng_state()}
     return streams if device == "cpu" else streams | {device: getattr(torch, device).get_rng_state()}
 
 
-def _write_streams(saved: dict[str, Tensor], device: str) -> None:
+def write_streams(saved: dict[str, Tensor], device: str) -> None:
     torch.set_rng_state(saved["cpu"])
     if device != "cpu":
         getattr(torch, device).set_rng_state(saved[device])

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
-
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bench.model.activation import Activation, activate
+from bench.model.batched import Attention
 from bench.model.dropout import drop
 from bench.model.stacking import is_transformed
 
@@ -84,7 +82,7 @@ class Block(nn.Module):
 
 
 def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool) -> Tensor:
-    """Return scaled dot-product attention: by torch's fused kernels, or in plain operations under torch.func.
+    """Return scaled dot-product attention, by torch's fused kernels.
 
     Args:
         queries: `(batch, heads, length, features)`, like keys and values.
@@ -97,9 +95,5 @@ def attend(queries: Tensor, keys: Tensor, values: Tensor, *, is_causal: bool) ->
     """
     if not is_transformed():
         return F.scaled_dot_product_attention(queries, keys, values, is_causal=is_causal)
-    scores = queries @ keys.transpose(-2, -1) / math.sqrt(queries.shape[-1])
-    if is_causal:
-        length = queries.shape[-2]
-        is_later = torch.ones(length, length, dtype=torch.bool, device=queries.device).triu(1)
-        scores = scores.masked_fill(is_later, -math.inf)
-    return scores.softmax(dim=-1) @ values
+    mixed: Tensor = Attention.apply(queries, keys, values, is_causal)  # type: ignore[no-untyped-call]
+    return mixed

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,7 @@ _EXAMPLES = """examples:
   python -m bench.report results/one results/two         one report over several sweeps
   python -m bench.report list                            the sweeps of results/
   python -m bench.report status results/latest           what is missing or failed, and the command for it
+  python -m bench.report status --why results/latest     why runs have no stored answer, field by field
   python -m bench.report compare results/old results/new what changed between two sweeps
   python -m bench.report workloads results/latest > docs/workloads.md
   python -m bench.report columns > docs/columns.md       every column of every CSV
@@ -48,14 +50,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
         metavar="NAME",
         help="as reference=NAME: compare with this optimizer (adamw, else the first)",
     )
-    parsed = parser.parse_args(arguments)
+    parser.add_argument(
+        "--why",
+        action="store_true",
+        help="with status, of a sweep or a run's id: what is other than in the nearest stored run",
+    )
+    parsed = parser.parse_intermixed_args(arguments)
     # A name from a result may hold what this terminal can't show.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")
     try:
         words, reference, margin = _read_options(parsed.words, parsed.reference)
-        print(_answer(words, reference, margin), end="")
+        print(_explain(words) if parsed.why else _answer(words, reference, margin), end="")
     except BenchError as error:
         print(f"bench.report: {error}".replace("\n", " "), file=sys.stderr)
         return 2
@@ -83,6 +90,20 @@ def _read_options(words: Sequence[str], reference: str | None) -> tuple[list[str
             hint = nearest(key, ["reference", "margin"]) or "; known: reference, margin"
             raise SpecError(f"{key}: no such option{hint}")
     return rest, reference, margin
+
+
+def _explain(words: Sequence[str]) -> str:
+    from bench.report.why import explain_run, explain_sweep
+
+    door, *rest = words
+    if door != "status":
+        raise SpecError(f"--why: wants `status` before it, got {door!r}")
+    word = _take(door, rest, 0, 1, "results/latest")[0]
+    path = Path(word)
+    if not (path / "manifest.json").is_file() and re.fullmatch("[0-9a-f]{6,32}", path.name):
+        # The folder of a run lies under runs/ and two of its digits; an id alone is one of results/.
+        return explain_run(path.parents[2] if path.is_dir() else Path("results"), path.name)
+    return explain_sweep(_sweep(word))
 
 
 def _answer(words: Sequence[str], reference: str | None, margin: float | None) -> str:

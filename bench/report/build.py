@@ -7,8 +7,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-import yaml
-
 from bench.errors import SpecError, StoreError
 from bench.publish import write_atomic
 from bench.report.chapter import Chapter, Figure, find_sections, write_chapters
@@ -16,6 +14,7 @@ from bench.report.latex import write_latex
 from bench.report.load import load
 from bench.report.overview import write_overview
 from bench.report.page import write_html, write_markdown_page
+from bench.report.shipped import read_shipped
 from bench.report.tables import Table, write_csv
 from bench.report.terminal import write_block
 
@@ -89,17 +88,11 @@ def default_sections(name: str = "default") -> tuple[str, ...]:
     Raises:
         SpecError: The file is absent or lists no sections.
     """
-    package = Path(__file__).resolve().parents[1]
-    # In a wheel the YAML travels inside the package; in a checkout it lies beside it.
-    for conf in (package / "conf", package.parent / "conf"):
-        path = conf / "report" / f"{name}.yaml"
-        if path.is_file():
-            content = yaml.safe_load(path.read_text(encoding="utf-8"))
-            sections = content.get("sections") if isinstance(content, dict) else None
-            if not isinstance(sections, list) or not all(isinstance(each, str) for each in sections):
-                raise SpecError(f"{path}: sections: wants a list of import paths, got {sections!r}")
-            return tuple(sections)
-    raise SpecError(f"conf/report/{name}.yaml: not found beside or inside {package}")
+    path, content = read_shipped(name)
+    sections = content.get("sections")
+    if not isinstance(sections, list) or not all(isinstance(each, str) for each in sections):
+        raise SpecError(f"{path}: sections: wants a list of import paths, got {sections!r}")
+    return tuple(sections)
 
 
 def _name_apart(chapters: Iterable[Chapter]) -> tuple[Chapter, ...]:

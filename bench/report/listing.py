@@ -9,9 +9,9 @@ from pathlib import Path
 from bench.errors import StoreError
 from bench.identity import run_id
 from bench.index import load
+from bench.record import read_record
 from bench.report.escape import measure, shorten
 from bench.result import Manifest, StudyRecord
-from bench.store import read_record
 
 _HEADERS = ("sweep", "started", "studies", "runs ok/total")
 

@@ -11,11 +11,12 @@ import msgspec
 
 from bench.errors import StoreError
 from bench.identity import run_id
+from bench.record import read_record
 from bench.report.group import group_arenas
 from bench.report.sweep import Cell, RunEnd, Sweep
 from bench.result import Cost, Manifest, StudyRecord
 from bench.spec import Run, Study
-from bench.store import Store, environment, read_record
+from bench.store import Store, environment
 
 T = TypeVar("T")
 

@@ -13,9 +13,10 @@ import msgspec
 from bench.errors import StoreError
 from bench.identity import run_id
 from bench.kinds import SCHEMA
+from bench.record import read_record
 from bench.report.load import read_study
 from bench.result import Manifest, StudyRecord
-from bench.store import Store, environment, read_record
+from bench.store import Store, environment
 
 
 def merge(folders: Sequence[Path]) -> Path:

@@ -10,12 +10,12 @@ import pandas as pd
 
 from bench.cost import Prediction, Predictions
 from bench.publish import write_atomic
+from bench.record import encode
 from bench.report.escape import clean, escape_markdown, fence_markdown, measure, shorten
 from bench.report.heading import MAX_COLUMNS, shorten_line
 from bench.report.plot.depth import draw_depth
 from bench.report.prediction_columns import Column, choose_columns, list_shared, name_bytes
 from bench.report.tables import write_csv
-from bench.store import encode
 
 
 def write_predictions(folder: Path, found: Predictions) -> str:

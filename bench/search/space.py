@@ -40,7 +40,7 @@ def make_space(study: Study) -> Space:
     if study.optimizer.lr == "auto":
         declared_lr = Dimension(low=own.lr.low, high=own.lr.high, log=True)
         found[LR] = ("optimizer.search.lr", declared_lr)
-    if search.name != "lr" and own.weight_decay is not None:
+    if search.name not in ("lr", "lr_range") and own.weight_decay is not None:
         found["optimizer.weight_decay"] = ("optimizer.search.weight_decay", own.weight_decay)
     if search.name == "full":
         for name, dimension in own.full.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import time
 from pathlib import Path
+from typing import Any
 from urllib.parse import unquote
 
 import optuna
@@ -65,7 +66,7 @@ def open_journal(path: Path) -> JournalStorage:
     # Absolute: the lock is a link to the journal, and one whose target isn't found is never seen to be stale.
     path = path.resolve()
     lock = _TrimmingLock(path)
-    backend = JournalFileBackend(str(path), lock_obj=lock)
+    backend = _Journal(path, lock)
     # Reading comes before the first writing, and takes no lock of its own.
     lock.acquire()
     lock.release()
@@ -75,6 +76,21 @@ def open_journal(path: Path) -> JournalStorage:
 def hide_password(url: str) -> str:
     """Return a database URL without its password, wherever it stands, also when the URL is malformed."""
     return _OPTION.sub(r"\g<name>***", _PASSWORD.sub(r"\g<user>:***", url))
+
+
+class _Journal(JournalFileBackend):
+    """Optuna's own file; what can't be written to it is one line."""
+
+    def __init__(self, path: Path, lock: _TrimmingLock) -> None:
+        super().__init__(str(path), lock_obj=lock)
+        self._place = path
+
+    def append_logs(self, logs: list[dict[str, Any]]) -> None:
+        try:
+            super().append_logs(logs)
+        except OSError as error:
+            # What was tried is in the store: the same command goes on without what is lost here.
+            raise StoreError(f"{self._place}: {error.strerror or error}") from error
 
 
 class _TrimmingLock(JournalFileSymlinkLock):

@@ -9,9 +9,11 @@ from pathlib import Path
 
 import msgspec
 
+from bench.effort import RangeTest
 from bench.identity import cell_id, run_id
 from bench.resolve import resolve
 from bench.result import Cost, Machine, Result, SearchRecord, TrialRecord
+from bench.search import ranging
 from bench.search import space as spaces
 from bench.search.grid import Side, Trial, find_edge
 from bench.search.searcher import Proposal, Searcher
@@ -40,13 +42,21 @@ class Tuning:
         self._rounds: dict[int, int] = {}
         self._confirmed: list[int] = []
         self._outcomes: dict[str, Result | Cost] = {}
-        if self.space:
-            default = spaces.declared(spec, self.space)
-            name = self._name(default)
-            self._searcher = Searcher(self.space, spec.search, default, folder / f"{name}.journal", name)
+        self._folder = folder
+        self._tests = ranging.plan_tests(spec, machine, self.space)
+        self._range_test: RangeTest | None = None
+        if self.space and not self._tests:
+            self._begin(spaces.declared(spec, self.space))
+
+    def _begin(self, default: spaces.Params) -> None:
+        name = self._name(default)
+        journal = self._folder / f"{name}.journal"
+        self._searcher = Searcher(self.space, self.spec.search, default, journal, name)
 
     def propose(self) -> list[Run]:
-        """Return the runs of the next settings to try; none when the pass is complete."""
+        """Return the runs of the next settings to try, range tests first; none when the pass is complete."""
+        if self._tests:
+            return list(self._tests)
         is_adaptive = self.spec.search.sampler in ("gp", "tpe")
         self._open = self._searcher.ask(1 if is_adaptive else self._searcher.num_total)
         # Others' settings, too: their runs are shared out one by one, so nobody waits while there is work.
@@ -56,6 +66,12 @@ class Tuning:
     def tell(self, outcomes: Mapping[str, Result | Cost]) -> None:
         """Record what came of the runs proposed last."""
         self._outcomes.update(outcomes)
+        if self._tests:
+            self._range_test = ranging.read_outcomes(self._tests, outcomes)
+            default, self._tests = spaces.declared(self.spec, self.space), ()
+            self.space, default = ranging.centre(self.space, default, self._range_test)
+            self._begin(default)
+            return
         for number, params in self._open:
             losses = self._losses(params, self.spec.search.seeds)
             self._searcher.tell(number, _mean(losses))
@@ -133,6 +149,7 @@ class Tuning:
             edge=self.edge(),
             num_widened=self.num_widened,
             is_final=is_final,
+            range_test=self._range_test,
         )
 
     def _runs(self, params: spaces.Params, num_seeds: int) -> list[Run]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,10 +25,15 @@ CONF = Path(__file__).parents[2] / "conf"
 OPTIONS = sorted(path.stem for path in (CONF / "data").glob("*.yaml"))
 
 
-def read(option: str, **changes: Any) -> Data:
+@functools.cache
+def compose(option: str) -> dict[str, Any]:
     with hydra.initialize_config_dir(str(CONF), **VERSION):
         config: Any = OmegaConf.to_container(hydra.compose(f"data/{option}").data)
-    config |= changes
+    return config  # type: ignore[no-any-return]
+
+
+def read(option: str, **changes: Any) -> Data:
+    config = copy.deepcopy(compose(option)) | changes
     words = {key: config.pop(key) for key in ("name", "version", "licence", "sha256", "item")}
     return Data(target=config.pop("_target_"), args=config, **words)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from bench.report.build import build, default_sections
+from bench.report.look import Drawing
 from bench.spec import Study
 from tests.sweeps import make_study, write_sweep
 
@@ -37,6 +39,21 @@ DETAILS = {
 def make_golden(cells: Sequence[tuple[str, list[float | str]]]) -> list[tuple[Study, list[float | str]]]:
     """Return the golden sweep's studies in the order of the cells given."""
     return [(make_study(name, weight_decay=0.0 if name == "adam" else 0.01), ends) for name, ends in cells]
+
+
+@contextlib.contextmanager
+def undrawn() -> Iterator[None]:
+    """Build reports whose figures are laid out and described but not drawn: that is most of the time.
+
+    For tests of what stands beside them; the golden sweep's and all others' are drawn.
+    """
+
+    def leave_empty(drawing: Drawing, file: Any, *, format: str, **kwargs: Any) -> None:
+        file.write(b"<svg></svg>" if format == "svg" else b"")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Drawing, "savefig", leave_empty)
+        yield
 
 
 @pytest.fixture(scope="session")

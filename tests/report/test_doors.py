@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -11,9 +12,16 @@ import pytest
 from bench.report.__main__ import main
 from bench.report.build import build
 from bench.report.load import load
+from tests.report.conftest import undrawn
 from tests.sweeps import make_machine, make_study, write_sweep
 
 RESULTS = ("bench.report.section.results",)
+
+
+@pytest.fixture(autouse=True)
+def _undrawn() -> Iterator[None]:
+    with undrawn():
+        yield
 
 
 @pytest.fixture

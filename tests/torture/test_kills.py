@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from bench.record import read_record
 from bench.result import Result
-from bench.store import read_record
 from tests.commands import read_sweep, run_bench, start_bench
 from tests.processes import list_processes, wait_until
 

@@ -10,6 +10,7 @@ import pandas as pd
 from bench.report.chapter import Block, Heading, Text
 from bench.report.escape import slug
 from bench.report.plot.budget import trace_budget
+from bench.report.plot.ranges import find_distance
 from bench.report.sweep import Arena, Cell, Sweep
 from bench.report.tables import Column, Table
 from bench.report.tuning import (
@@ -57,6 +58,7 @@ def _tabulate(arena: Arena) -> Table:
     def column(header: str, key: str, style: Any = "text") -> Column:
         return Column(header=header, cells=tuple(row[key] for row in rows), style=style)
 
+    is_tested = any(row["range_test_decades"] is not None for row in rows)
     longest = max((row["num_settings"] for row in rows), default=0)
     return Table(
         name=f"tuning_{slug(arena.name)}",
@@ -67,6 +69,7 @@ def _tabulate(arena: Arena) -> Table:
             column("tried / failed", "tried"),
             column("sampler", "sampler"),
             column("best lr", "best_lr"),
+            *([column("range test (decades off)", "range_test_shown")] if is_tested else []),
             column("lr width (decades)", "lr_width_shown", "general"),
             column(f"lr sensitivity ↓{unit}", "lr_sensitivity_shown", "general"),
             column("loss at k = 1 ↓", "loss_at_1", "fixed"),
@@ -85,7 +88,9 @@ def _tabulate(arena: Arena) -> Table:
         f"best of k settings of the first pass (all: up to {longest}); adaptive samplers: best of the first "
         "k as observed. Default vs best: loss at the declared default lr over the best, both of the first "
         "pass. Optimism: mean loss of the chosen setting over its search seeds less its mean over fresh "
-        "evaluation seeds, on the same search items: below 0, the search flattered its winner.",
+        "evaluation seeds, on the same search items: below 0, the search flattered its winner."
+        + " Range test: log10 of the lr it suggested over the best."
+        * is_tested,
     )
 
 
@@ -96,6 +101,7 @@ def _measure(arena: Arena, cell: Cell) -> dict[str, Any]:
     chosen, default, optimism = find_chosen(cell), find_default(cell), measure_optimism(cell)
     points = list_curve(cell) if has_lr_curve(cell) else []
     width, sensitivity = usable_lr_width(points), lr_sensitivity(points, worst=find_initial_loss(arena))
+    distance = find_distance(cell)
     best = min((loss for _, loss in points if loss is not None), default=None)
     excess = (
         compare(arena, best + sensitivity, best) if sensitivity is not None and best is not None else None
@@ -112,6 +118,8 @@ def _measure(arena: Arena, cell: Cell) -> dict[str, Any]:
         "sampler": describe_sampler(cell),
         "best_lr": format_lr(cell) if chosen is not None else None,
         "lr": cell.lr,
+        "range_test_decades": distance,
+        "range_test_shown": None if distance is None else f"{distance:+.2f}",
         "edge": cell.search.edge if cell.search else None,
         "lr_width_decades": width,
         "lr_sensitivity": sensitivity,

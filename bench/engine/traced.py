@@ -1,0 +1,98 @@
+"""A function of tensors as the operations it comes down to: what Python and autograd add is paid once."""
+
+from __future__ import annotations
+
+import itertools
+import operator
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor, fx
+from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils import _pytree as pytree
+
+_aten = torch.ops.aten
+
+
+class Traced:
+    """Calls a function the way it was seen to work the second time tensors of these shapes came in.
+
+    What it does has to follow from its tensors and their shapes alone; in-place changes of them are made in
+    each call. A function that can't be traced is called as it is.
+
+    Args:
+        function: Of nested dicts and lists of tensors, to such; it may differentiate inside.
+    """
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._seen: set[Any] = set()
+        self._graphs: dict[Any, tuple[Callable[..., Any], Any] | None] = {}
+
+    def __call__(self, *args: Any) -> Any:
+        """Return what the function returns; no gradient flows through."""
+        leaves, spec = pytree.tree_flatten(args)
+        key = (spec, tuple((leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves))
+        if key not in self._seen:
+            # What comes once is not worth a trace.
+            self._seen.add(key)
+            return self._function(*args)
+        if key not in self._graphs:
+            self._graphs[key] = self._trace(leaves, spec)
+        found = self._graphs[key]
+        if found is None:
+            return self._function(*args)
+        graph, shape = found
+        with torch.no_grad():
+            return pytree.tree_unflatten(graph(*leaves), shape)
+
+    def _trace(self, leaves: list[Tensor], spec: Any) -> tuple[Callable[..., Any], Any] | None:
+        shape = None
+
+        def flat(*leaves: Tensor) -> list[Tensor]:
+            nonlocal shape
+            outputs, shape = pytree.tree_flatten(self._function(*pytree.tree_unflatten(leaves, spec)))
+            return outputs
+
+        try:
+            # Copies: what it changes in place must not be changed once more than it is called.
+            graph = make_fx(flat, tracing_mode="real")(*(_copy(leaf) for leaf in leaves))
+        except Exception:
+            # What a function may not do here is for torch to say, in many ways; called as it is it may do it.
+            return None
+        _shorten(graph.graph)
+        graph.recompile()
+        return graph.forward, shape
+
+
+def _copy(tensor: Tensor) -> Tensor:
+    """Return a copy that lies in memory as the tensor does, gaps included."""
+    copied = torch.empty_strided(tensor.shape, tensor.stride(), dtype=tensor.dtype, device=tensor.device)
+    return copied.copy_(tensor.detach())
+
+
+def _shorten(graph: fx.Graph) -> None:
+    """Leave out what changes nothing where no gradient is asked for."""
+    for node in list(graph.nodes):
+        if node.op == "call_function" and _is_idle(node):
+            node.replace_all_uses_with(node.args[0])
+            graph.erase_node(node)
+    graph.eliminate_dead_code()
+
+
+def _is_idle(node: fx.Node) -> bool:
+    if node.target is _aten.detach.default:
+        return True
+    if node.target not in (_aten.permute.default, _aten.view.default, _aten.expand.default):
+        return False
+    before, after = _describe(node.args[0]), _describe(node)
+    if before is None or after is None or before[0] != after[0]:
+        return False
+    order = node.args[1] if node.target is _aten.permute.default else range(len(after[0]))
+    return all(itertools.starmap(operator.eq, enumerate(order)))  # type: ignore[arg-type]
+
+
+def _describe(node: Any) -> tuple[torch.Size, Any] | None:
+    value = node.meta.get("val") if isinstance(node, fx.Node) else None
+    return (value.shape, value.dtype) if isinstance(value, Tensor) else None

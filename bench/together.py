@@ -1,0 +1,58 @@
+"""Which runs may train as one population: those that differ in their optimizers and in numbers only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from bench.spec import Compile, Recompute, Run
+
+# fp16 scales each run's loss on its own; in bf16_pure an update is rounded once, where a stack rounds twice.
+_ALONE = frozenset({"fp16", "bf16_pure"})
+
+
+def find_shape(run: Run) -> bytes | None:
+    """Return what runs share that may train together; None: this one trains by itself.
+
+    Seeds, optimizers, their numbers, the bound of clipping and the schedule may differ.
+    """
+    is_alone = (
+        run.precision.name in _ALONE
+        or (run.recompute, run.compile) != (Recompute(), Compile())
+        or run.processes > 1
+        or any(target.startswith("bench.held.") for target in (run.data.target, run.model.target))
+    )
+    if is_alone:
+        return None
+    shared = (
+        run.data, run.model, run.budget, run.precision, run.ema, run.device, run.threads,
+        run.vary, run.sources,
+        run.clip_norm is None,
+    )  # fmt: skip
+    return msgspec.json.encode(shared)
+
+
+def find_kind(run: Run) -> bytes:
+    """Return what runs share whose optimizers may be one update: all but numbers.
+
+    A number that is zero, which may switch a part off, goes with zeros only.
+    """
+    optimizer = run.optimizer
+    shared = (
+        optimizer.target, optimizer.impl, _blur(optimizer.weight_decay), _blur(optimizer.args),
+        # In order: of two patterns that match, the first rules.
+        [(name, _blur(options)) for name, options in optimizer.groups.items()],
+    )  # fmt: skip
+    return msgspec.json.encode(shared)
+
+
+def _blur(value: Any) -> Any:
+    """Return a value with each number in it replaced by whether it is zero."""
+    if isinstance(value, dict):
+        return {name: _blur(one) for name, one in sorted(value.items())}
+    if isinstance(value, list | tuple):
+        return [_blur(one) for one in value]
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return value
+    return {"is_zero": value == 0}
