@@ -1,4 +1,4 @@
-"""The one way to check a change: `nox` runs lint, types, smoke, readme and tests; `nox -l` lists the rest."""
+"""The one way to check a change: `nox` runs lint, smoke and tests; `nox -l` lists the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import nox
 
 nox.needs_version = ">=2025.2.9"
 # The tests come last, so that their closing line is the last word.
-nox.options.sessions = ["lint", "types", "smoke", "readme", "tests"]
+nox.options.sessions = ["lint", "smoke", "tests"]
 nox.options.reuse_existing_virtualenvs = True
 nox.options.error_on_missing_interpreters = True
 # Not uv: it does not read pip's own configuration, where a machine says which build of torch it wants.
@@ -19,6 +19,7 @@ nox.options.default_venv_backend = "venv"
 TRIED = ("-c", "constraints.txt")
 # One browser a file: reports to look at are built once.
 BROWSER = ("tests/report", "-m", "browser", "-n", "auto", "--dist", "loadfile")
+README = ("tests/house/test_readme.py", "-m", "slow or not slow")
 LAUNCHERS = ("tests/test_launch.py", "-m", "launchers and not slow")
 # What waits for processes of its own leaves a core to others.
 AT_ONCE = str(1 + (os.cpu_count() or 1))
@@ -34,7 +35,7 @@ def lint(session: nox.Session) -> None:
     session.run("lint-imports", "--no-logo")
 
 
-@nox.session
+@nox.session(default=False)
 def types(session: nox.Session) -> None:
     """Check bench/ with mypy, strictly; torch is installed because its types are what is checked against."""
     session.install(*TRIED, "-e", ".[dev]")
@@ -65,9 +66,14 @@ def smoke(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """Run the tests, those of browser and launchers first; what stands after `--` goes to pytest alone."""
+    """Check types, run the README's commands and the tests; what stands after `--` goes to pytest alone.
+
+    One environment for all of them: each holds torch, and takes a minute to make.
+    """
     session.install(*TRIED, "-e", ".[dev,data,browser,joblib,slurm]")
     if not session.posargs:
+        session.run("mypy")
+        session.run("pytest", *README)
         session.run("pytest", *BROWSER)
         session.run("pytest", *LAUNCHERS)
     # Tests of one file stay together, as far as that lasts: what some of them share is made once.
@@ -104,9 +110,9 @@ def launchers(session: nox.Session) -> None:
 
 @nox.session(default=False)
 def torture(session: nox.Session) -> None:
-    """Kill any process of a running sweep at any moment, 200 times, each followed by the same command."""
+    """Kill any process of a running sweep at any moment, 100 times with each engine, and go on."""
     session.install(*TRIED, "-e", ".[dev,data]")
-    session.run("pytest", "tests/torture", "-m", "slow", "-s", *session.posargs, env={"BENCH_KILLS": "200"})
+    session.run("pytest", "tests/torture", "-m", "slow", "-s", *session.posargs, env={"BENCH_KILLS": "100"})
 
 
 @nox.session(default=False)
@@ -123,11 +129,11 @@ def postgres(session: nox.Session) -> None:
     session.run("pytest", "tests/postgres", "-m", "postgres", *session.posargs)
 
 
-@nox.session
+@nox.session(default=False)
 def readme(session: nox.Session) -> None:
     """Hold README.md against the disk and run its commands."""
     session.install(*TRIED, "-e", ".[dev]")
-    session.run("pytest", "tests/house/test_readme.py", "-m", "slow or not slow", *session.posargs)
+    session.run("pytest", *README, *session.posargs)
 
 
 def _sweep(session: nox.Session, command: list[str], results: Path, *more: str) -> None:

@@ -21,8 +21,8 @@ from bench.workers import Workers
 
 # Fewer steps in all are over before a trial would be.
 MIN_STEPS = 3000
-# Members that are tried, at most; more only gain.
-MAX_TRIED = 32
+# Members that are tried: fewer gain little, more only gain.
+MIN_TRIED, MAX_TRIED = 2, 32
 # How much faster a population has to be.
 MARGIN = 1.1
 
@@ -65,11 +65,11 @@ class Choice:
 
     def _is_faster(self, shape: bytes) -> bool:
         runs = list(self._planned[shape].values())
-        share = -(-len(runs) // self._workers.num)
-        if share == 1 or len(runs) * runs[0].budget.steps < MIN_STEPS:
+        if len(runs) < 2 * MIN_TRIED or len(runs) * runs[0].budget.steps < MIN_STEPS:
             return False
-        # A power of two: neighbours share a trial.
-        num = min(MAX_TRIED, 1 << (share.bit_length() - 1))
+        # Half of them, as if two processes shared them: how many do changes no choice. A power of two, so that
+        # neighbours share a trial.
+        num = min(MAX_TRIED, 1 << ((len(runs) // 2).bit_length() - 1))
         # Of every optimizer's.
         pace = self._find_pace(shape, runs[:: len(runs) // num][:num])
         return (
@@ -79,15 +79,18 @@ class Choice:
     def _find_pace(self, shape: bytes, runs: Sequence[Run]) -> Pace | None:
         digest = hashlib.sha256(shape + str(len(runs)).encode()).hexdigest()[:32]
         path = self._folder / f"{digest}.json"
-        with contextlib.suppress(OSError, msgspec.MsgspecError):
-            return msgspec.json.decode(path.read_bytes(), type=Pace)
+        if (known := _read(path)) is not None:
+            return known
         pace = self._workers.inquiry.measure_pace(runs)
-        if pace is not None:
-            _keep(path, pace)
-        return pace
+        if pace is None:
+            return None
+        # Where nothing can be written the same is tried again; where somebody else was first, theirs holds.
+        with contextlib.suppress(OSError, StoreError):
+            publish.link_new(path, msgspec.json.encode(pace))
+        return _read(path) or pace
 
 
-def _keep(path: Path, pace: Pace) -> None:
-    # Without it the same is tried again.
-    with contextlib.suppress(OSError, StoreError):
-        publish.write_atomic(path, msgspec.json.encode(pace))
+def _read(path: Path) -> Pace | None:
+    with contextlib.suppress(OSError, msgspec.MsgspecError):
+        return msgspec.json.decode(path.read_bytes(), type=Pace)
+    return None

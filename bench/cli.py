@@ -55,7 +55,7 @@ def main() -> None:
         is_launched = launch.names_launcher(words)
         if is_launched:
             sys.argv[1:] = launch.without_launcher(words)
-        elif not ({"do=check", "do=predict"} & set(typed) or _is_answered(typed)):
+        elif not ({"do=check", "do=predict", "do=trace", "do=replay"} & set(typed) or _is_answered(typed)):
             # Imports torch while Hydra composes: a run is then forked from it at once.
             children.start()
         _collect()
@@ -143,6 +143,8 @@ def _run(studies: list[Study], typed: list[str], launched: list[str] | None, vol
         for line in describe_data(studies):
             print(line)
         return 0
+    if studies[0].do in ("trace", "replay"):
+        return _look(studies)
     if studies[0].do == "predict":
         return _predict(studies, typed, volume)
     sweep = runner.Sweep(
@@ -173,6 +175,21 @@ def _run(studies: list[Study], typed: list[str], launched: list[str] | None, vol
 
     print(read_block(ended.folder), end="")
     return _exit_code(ended)
+
+
+def _look(studies: list[Study]) -> int:
+    """Print what a step does to each layer, or where a stored run went wrong."""
+    from bench import replay, trace
+
+    is_replay = studies[0].do == "replay"
+    root = Path(studies[0].place.results)
+    try:
+        for line in replay.replay(root, studies[0].run) if is_replay else trace.trace(studies):
+            print(line)
+    except replay.Missing as error:
+        complain([str(error)])
+        return 1
+    return 0
 
 
 def _predict(studies: list[Study], typed: list[str], volume: Volume) -> int:

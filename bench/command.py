@@ -174,6 +174,9 @@ def _expand(word: str) -> str:
     if key == "retry" and value and value[0] not in "['\"":
         # A list to Hydra, not a sweep over its items.
         return f"retry=[{value}]"
+    if key == "run" and re.fullmatch(r"\w+", value):
+        # Digits with an e among them are a number to Hydra.
+        return f"run='{value}'"
     if key == "seeds":
         return f"seeds.num={value}"
     if key.startswith("search.space."):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from bench.kinds import Count, Positive, Record
 
@@ -35,14 +37,37 @@ class Health(Record, frozen=True, kw_only=True):
     vanishing: Positive
 
 
-class Watch(Record, frozen=True, kw_only=True):
-    """What was sampled of the gradients of a run; all columns are as long as `step`."""
+class Watching(Record, frozen=True, kw_only=True):
+    """How often a run's gradients are looked at; changes no number of it, and is no part of its id."""
 
-    # From the input to the output.
+    name: Literal["none", "light", "full"] = "none"
+    # At most, evenly spread from the first step to the last.
+    samples: Annotated[int, Meta(ge=0)] = 0
+    # Of all steps, at most.
+    share: Annotated[float, Meta(ge=0, le=1)] = 0.0
+
+
+class Watch(Record, frozen=True, kw_only=True):
+    """What was sampled of the gradients of a run; all columns are as long as `step`; None: not finite.
+
+    Norms are of the gradient before it is clipped, and of the weights before the update.
+    """
+
+    # Modules with weights that are trained, as the model lists them: from the input to the output.
     layers: tuple[str, ...]
     step: tuple[int, ...]
-    # One row a sample, one number a layer; None: not finite.
+    # One row a sample, one number a layer.
     gradient_norm: tuple[tuple[float | None, ...], ...]
+    parameter_norm: tuple[tuple[float | None, ...], ...] = ()
+    # Norm of the update over that of the weights, on an even sample of a layer's weights.
+    update_ratio: tuple[tuple[float | None, ...], ...] = ()
+    # ReLU modules, and the share of their units that were 0 for the whole batch; none where runs are stacked.
+    activations: tuple[str, ...] = ()
+    dead_share: tuple[tuple[float, ...], ...] = ()
+    # Of the samples; None: the gradient has no bound.
+    clipped_share: float | None = None
+    # Empty: no loss is scaled.
+    loss_scale: tuple[float, ...] = ()
 
 
 class Diagnosis(Record, frozen=True, kw_only=True):

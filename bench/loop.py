@@ -80,10 +80,12 @@ class Loop:
                 # The one place that waits for the device. The clock stops here: neither evaluation nor a
                 # save is training time.
                 rows = torch.stack(losses).view(len(losses), -1).t().tolist()
+                samples = self.engine.take_samples()
                 losses.clear()
                 spent_s = (time.perf_counter() - start) / len(self.live)
                 for number, ((_, trainee), row) in enumerate(zip(self.live, rows, strict=True)):
                     trainee.tally.window += row
+                    trainee.tally.samples += samples[number]
                     trainee.tally.train_s += spent_s
                     if step + 1 == end and trainee.tally.formats is None:
                         trainee.tally.formats = self.engine.read_formats(number)

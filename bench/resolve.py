@@ -36,6 +36,7 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
         budget=spec.budget,
         recompute=spec.recompute,
         compile=spec.compile,
+        watch=spec.watch,
         clip_norm=spec.clip_norm,
         ema=spec.ema,
         device=device,  # type: ignore[arg-type]

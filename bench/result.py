@@ -17,6 +17,7 @@ from bench.cost import (
     Update,
 )
 from bench.effort import Dimension, RangeTest
+from bench.health import Watch
 from bench.kinds import Record
 from bench.spec import Run, Study
 
@@ -84,6 +85,7 @@ class Result(Record, frozen=True, kw_only=True):
     formats: Formats | None = None
     # Steps that the loss scaler skipped, as their gradients overflowed.
     num_skipped_steps: int = 0
+    watch: Watch | None = None  # None: too short a run, or nothing was asked for.
     machine: Machine
     # Names of files beside the result, such as a picture.
     artifacts: tuple[str, ...]

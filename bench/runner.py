@@ -101,7 +101,8 @@ def run(sweep: Sweep, say: Say, draw: Draw, show: Show | None = None, *, is_verb
 
     def preview() -> None:
         # Where the store answered everything, so it did for whoever drew this before.
-        if any(set(one.outcomes) - one.cached for one in underway):
+        is_new = any(set(one.outcomes) - one.cached for one in underway)
+        if is_new and time.monotonic() - start >= place.first_answer_s:
             folder = write(is_interrupted=False)
             draw(folder, sweep.studies[0])
             say(f"first answer: {folder / 'report.html'}; the best settings now run on more seeds")

@@ -15,8 +15,8 @@ from bench.cause import count_memory_kills, explain_exit
 from bench.errors import SpecError
 from bench.forked import Child
 from bench.messages import Job, Message, Question
+from bench.place import Place
 from bench.result import SETTLED, Result, Status
-from bench.spec import Place
 from bench.tally import Tally
 
 # An idle process ends by itself; one that does not is killed after so long.

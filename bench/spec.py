@@ -8,8 +8,9 @@ from msgspec import Meta
 
 from bench.cost import Meter, Predict
 from bench.effort import OptimizerSearch, Search, Seeds
-from bench.health import Health
+from bench.health import Health, Watching
 from bench.kinds import Count, Fraction, Name, NonNegative, Positive, Record, Target, Vary
+from bench.place import Place
 
 
 class Workload(Record, frozen=True, kw_only=True):
@@ -137,25 +138,12 @@ class Report(Record, frozen=True, kw_only=True):
     health: Health | None = None  # Studies of older versions have none.
 
 
-class Place(Record, frozen=True, kw_only=True):
-    """Where results live and how many runs train side by side: changes no number."""
-
-    results: Annotated[str, Meta(min_length=1)]
-    # Runs that train at once; auto: one a CPU core per `threads`, one a place on a GPU.
-    workers: Count | Literal["auto"]
-    # A run that takes longer is ended, and has the status `timeout`; null: it may take what it takes.
-    timeout_s: Positive | None = None
-    # CUDA devices that runs may use, by index; how many runs each takes at a time.
-    devices: tuple[Annotated[int, Meta(ge=0)], ...] | Literal["auto"] = "auto"
-    per_device: Count = 1
-    # Seconds between two saves of a run under way; studies of older versions have no such field.
-    checkpoint_s: NonNegative = 30.0
-
-
 class Study(Record, frozen=True, kw_only=True):
     """What one Hydra job asks for: one cell, over its seeds."""
 
-    do: Literal["compare", "plan", "check", "noise", "predict"]
+    do: Literal["compare", "plan", "check", "noise", "predict", "trace", "replay"]
+    # Of the stored run that do=replay takes; the first digits will do.
+    run: Annotated[str, Meta(pattern=r"^[0-9a-f]{4,32}$")] | None = None
     workload: Workload
     # True when data, model or budget differ from the workload's own: shown as `name*`.
     is_workload_modified: bool
@@ -175,6 +163,7 @@ class Study(Record, frozen=True, kw_only=True):
     horizon: Positive
     recompute: Recompute = Recompute()
     compile: Compile = Compile()
+    watch: Watching = Watching()
     # What do=predict holds a peak against, in GiB; null: the device's own memory where it has a limit.
     device_memory_gib: Positive | None = None
     predict: Predict = Predict()
@@ -200,6 +189,8 @@ class Run(Record, frozen=True, kw_only=True):
     budget: Budget
     recompute: Recompute = Recompute()
     compile: Compile = Compile()
+    # Changes no number, so the id leaves it out.
+    watch: Watching = Watching()
     clip_norm: Positive | None
     ema: Fraction | None
     device: Literal["cpu", "cuda", "mps"]

@@ -5,12 +5,14 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
 
 from bench.cost import Formats
+from bench.health import Watch
 from bench.identity import run_id
 from bench.kinds import SCHEMA
 from bench.result import Curve, Machine, Result, Status
@@ -44,6 +46,8 @@ class Tally:
     search_loss: float | None = None
     diverged_step: int | None = None
     formats: Formats | None = None
+    # What was sampled of gradients: `bench.engine.watch`.
+    samples: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def position(self) -> int:
@@ -113,11 +117,47 @@ class Tally:
             engine=engine,
             formats=self.formats,
             num_skipped_steps=self.num_skipped_steps,
+            watch=gather(self.samples, run.clip_norm),
             machine=machine,
             artifacts=artifacts,
             notes=notes,
             started_at=self.started_at,
         )
+
+
+def gather(samples: Sequence[dict[str, Any]], clip_norm: float | None) -> Watch | None:
+    """Return samples as columns, with four digits a number; None: there are none.
+
+    Args:
+        samples: By step, as `bench.engine.watch` makes them.
+        clip_norm: What the gradient is bound by.
+    """
+    if not samples:
+        return None
+    first = samples[0]
+    weights, gradients, ratios = (
+        tuple(tuple(_round(found[column]) for found in one["layers"].values()) for one in samples)
+        for column in range(3)
+    )
+    clipped = None
+    if clip_norm is not None:
+        totals = [math.hypot(*(found[1] for found in one["layers"].values())) for one in samples]
+        clipped = sum(not total <= clip_norm for total in totals) / len(totals)
+    return Watch(
+        layers=tuple(first["layers"]),
+        step=tuple(one["step"] for one in samples),
+        gradient_norm=gradients,
+        parameter_norm=weights,
+        update_ratio=ratios,
+        activations=tuple(first["dead"]),
+        dead_share=tuple(tuple(one["dead"].values()) for one in samples) if first["dead"] else (),
+        clipped_share=clipped,
+        loss_scale=tuple(one["scale"] for one in samples if one["scale"] is not None),
+    )
+
+
+def _round(number: float) -> float | None:
+    return float(f"{number:.4g}") if math.isfinite(number) else None
 
 
 def evaluation_steps(num_steps: int, num_evaluations: int) -> list[int]:

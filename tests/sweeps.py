@@ -28,6 +28,7 @@ from bench.cost import (
 from bench.effort import Dimension, LrRange, OptimizerSearch, Search, Seeds
 from bench.identity import cell_id, cost_id, run_id
 from bench.kinds import SCHEMA
+from bench.place import Place
 from bench.result import (
     SETTLED,
     Cost,
@@ -46,7 +47,6 @@ from bench.spec import (
     Metering,
     Model,
     Optimizer,
-    Place,
     Precision,
     Report,
     Run,

@@ -15,9 +15,10 @@ import pytest
 
 from bench import children, machine
 from bench.errors import SpecError, Unsupported
+from bench.place import Place
 from bench.result import Result
 from bench.slot import list_slots
-from bench.spec import Data, Model, Place, Run
+from bench.spec import Data, Model, Run
 from bench.workers import End, Workers
 from tests.composing import compose_run
 from tests.processes import count_processes, wait_until

@@ -32,6 +32,7 @@ class Eager:
         mark: Called at the end of each phase of a step, if set: `data` (the batch is there), `forward` (the
             loss), `backward` (the gradients; both once a part), `optimizer` (the rest).
         call: Calls a model in the run's number format.
+        position: Number of the newest step.
 
     Args:
         run: What to train; its lr is the schedule's peak.
@@ -81,7 +82,7 @@ class Eager:
         self._num_parts = run.budget.accumulate
         # The newest step's inputs and targets; they stay alive until the next step.
         self._batch: tuple[Inputs, Tensor] | None = None
-        self._position = 0
+        self.position = 0
         self._dropouts = dropout.find_layers(model)
         # Formats of the first outputs and their loss.
         self._seen: tuple[torch.dtype, torch.dtype] | None = None
@@ -99,7 +100,7 @@ class Eager:
         """
         for group, lrs in zip(self._optimizer.param_groups, self._lrs, strict=True):
             group["lr"] = lrs[step]
-        self._position = step
+        self.position = step
         self._batch = self._data.train_batch(self._order_seed, step, self._batch_size)
         if self.mark is not None:
             self.mark("data")
@@ -122,6 +123,11 @@ class Eager:
     def evaluated(self) -> nn.Module:
         """The module whose losses are reported: the model, or the average of its weights."""
         return self._model if self._average is None else self._average.module.eval()
+
+    @property
+    def loss_scale(self) -> Tensor | None:
+        """The factor of the newest loss, still on the device; None: no loss is scaled."""
+        return None if self._scaler is None else self._scaler.read_scale()
 
     def list_held(self) -> list[Tensor]:
         """Return the tensors that stay alive between steps beside the model's and the optimizer's own."""
@@ -178,7 +184,7 @@ class Eager:
         """Add one part's gradient; return its share of the step's mean loss, shape ()."""
         if self._dropouts:
             # No part may have another's mask: they are numbered through.
-            position = self._position * self._num_parts + part
+            position = self.position * self._num_parts + part
             dropout.set_step(self._dropouts, self._dropout_seed, position)
         around: AbstractContextManager[None] = nullcontext()
         if self._team is not None:

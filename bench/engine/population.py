@@ -15,6 +15,7 @@ from bench.data.dataset import DataSet, Part
 from bench.engine.capacity import find_limit
 from bench.engine.member import Member
 from bench.engine.stack import Stack
+from bench.engine.watch import Sample
 from bench.forward import read_outputs, widen
 from bench.prepare import set_mode
 
@@ -100,6 +101,11 @@ class Population:
         return precision.read_formats(
             run.precision, run.device, member.model, member.optimizer, *found, stack.gradient_dtypes
         )
+
+    def take_samples(self) -> list[list[Sample]]:
+        """Return what was sampled of each member since the last call."""
+        each = [stack.samples.take() or [[] for _ in stack.members] for stack in self._stacks]
+        return [taken for some in each for taken in some]
 
     def count_skipped(self, place: int) -> int:
         """Return 0: no loss is scaled here."""

@@ -40,6 +40,11 @@ class Scaler:
         """Return the loss that backward starts from."""
         return self._scaler.scale(loss)
 
+    def read_scale(self) -> Tensor:
+        """Return a copy of the factor of the newest loss, still on the device."""
+        scale: Tensor = self._scaler._scale.clone()  # type: ignore[union-attr]
+        return scale
+
     def unscale(self) -> None:
         """Divide the gradients now, for who looks at them before the step."""
         self._scaler.unscale_(self._optimizer)

@@ -14,6 +14,7 @@ from bench.engine import state
 from bench.engine.eager import Eager
 from bench.engine.parallel import Team
 from bench.engine.validate import validate
+from bench.engine.watch import Sample, Samples, Watcher
 from bench.forward import read_outputs, widen
 from bench.prepare import prepare, set_mode
 from bench.spec import Run
@@ -35,6 +36,7 @@ class Single:
         # Before any saved state is there: the lr that an optimizer is made with is the schedule's peak.
         self.engine = Eager(run, self.model, self.optimizer, self.data, team)
         self.num_step_items = self.engine.num_step_items
+        self._samples = self._watch()
         self._team = team
 
     def count_params(self) -> int:
@@ -75,6 +77,10 @@ class Single:
         """Return the number formats as the newest step left them; None before the first."""
         return self.engine.read_formats()
 
+    def take_samples(self) -> list[list[Sample]]:
+        """Return what was sampled of the run since the last call, once."""
+        return ([] if self._samples is None else self._samples.take()) or [[]]
+
     def count_skipped(self, place: int) -> int:
         """Return how many updates the loss scaler left out."""
         return self.engine.count_skipped()
@@ -88,3 +94,11 @@ class Single:
                 return widen(read_outputs(self.engine.call(self.engine.evaluated, inputs)))
 
         return self.data.artifacts(predict)
+
+    def _watch(self) -> Samples | None:
+        """Look at the steps that are to be sampled, if there are any."""
+        watcher = Watcher(self.run, self.model, self.engine)
+        if not watcher.samples.steps:
+            return None
+        self.engine.mark = watcher.mark
+        return watcher.samples

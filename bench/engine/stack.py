@@ -12,11 +12,13 @@ from torch import Tensor
 
 from bench import precision
 from bench.data.dataset import DataSet, Inputs, Part
+from bench.engine.cross_entropy import Columnwise
 from bench.engine.member import Member
 from bench.engine.stacked_tensors import Tensors, add, clip, point, stack
 from bench.engine.traced import Traced
 from bench.engine.update import Update
 from bench.engine.validate import make_evaluate, validate_stacked
+from bench.engine.watch import Samples
 from bench.forward import read_outputs, split_rows, sum_loss
 from bench.model import batched, dropout
 from bench.together import find_kind
@@ -51,6 +53,8 @@ class Stack:
         self.formats: tuple[torch.dtype, torch.dtype] | None = None
         self.gradient_dtypes: set[torch.dtype] = set()
         self._is_trained = {name: one.requires_grad for name, one in self._skeleton.named_parameters()}
+        trained = [name for name, is_trained in self._is_trained.items() if is_trained]
+        self.samples = Samples(run.watch, run.budget.steps, trained)
         self._work = {dim: self._make_work(dim) for dim in (0, None)}
         evaluate = make_evaluate(self._run, data)
         self._evaluate = Traced(evaluate) if self._is_traced else evaluate
@@ -62,11 +66,15 @@ class Stack:
     def step(self, step: int) -> Tensor:
         """Take step number `step`; return the mean losses before the update, `(num_members,)`."""
         inputs, targets, dim = self._draw_batch(step)
+        if is_sampled := step in self.samples.steps:
+            self.samples.begin(step, self._weights)
         if self._num_parts == 1:
             losses, gradients = self._differentiate(inputs, targets, dim, step)
         else:
             losses, gradients = self._accumulate(inputs, targets, dim, step)
         with torch.no_grad():
+            if is_sampled:
+                self.samples.add_gradients(dict(zip(self._weights, gradients, strict=True)))
             norms = [member.run.clip_norm for member in self.members]
             if any(norm is not None for norm in norms):
                 clip(gradients, norms)
@@ -78,6 +86,8 @@ class Stack:
                     assert member.average is not None
                     decay = member.average.advance()
                 torch._foreach_lerp_(list(self._averages.values()), list(self._weights.values()), 1 - decay)
+            if is_sampled:
+                self.samples.end(self._weights, {})
         return losses
 
     def keep(self, places: Sequence[int]) -> None:
@@ -167,7 +177,8 @@ class Stack:
 
         def compute(weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor) -> Tensor:
             outputs = self._run(weights, buffers, inputs)
-            loss = sum_loss(self._data, outputs, targets) / self._num_step_items
+            with Columnwise():
+                loss = sum_loss(self._data, outputs, targets) / self._num_step_items
             self.formats = read_outputs(outputs).dtype, loss.dtype
             return loss
 

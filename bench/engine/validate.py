@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.data.dataset import DataSet, Inputs, Part
+from bench.engine.cross_entropy import Columnwise
 from bench.engine.parallel import Team
 from bench.errors import DataError
 from bench.forward import forward, read_outputs, sum_loss, widen
@@ -79,7 +80,8 @@ def make_evaluate(
         weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor
     ) -> tuple[Tensor, Tensors]:
         outputs = run(weights, buffers, inputs)
-        loss = sum_loss(data, outputs, targets).double()
+        with Columnwise():
+            loss = sum_loss(data, outputs, targets).double()
         return loss, data.metrics(widen(read_outputs(outputs)), targets)
 
     return torch.func.vmap(compute, in_dims=(0, 0, None, None))

@@ -17,7 +17,7 @@ from bench.result import Result
 from tests.commands import read_sweep, run_bench, start_bench
 from tests.processes import list_processes, wait_until
 
-# `nox -s torture` wants 200.
+# With each engine; `nox -s torture` wants 100.
 NUM_KILLS = int(os.environ.get("BENCH_KILLS", "40"))
 SWEEP = (
     "-m", "optimizer=sgd,adam", "workload=digits_mlp", "budget.steps=300", "seeds=5", "meter=none",
@@ -48,17 +48,19 @@ def check_kept(before: Mapping[Path, bytes]) -> None:
 
 
 @pytest.mark.slow
-def test_any_process_may_be_killed_at_any_moment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("engine", ["eager", "population"])
+def test_any_process_may_be_killed_at_any_moment(tmp_path: Path, engine: str) -> None:
     draw = random.Random(20261123)
+    sweep = (*SWEEP, f"engine={engine}")
     (tmp_path / "undisturbed").mkdir()
-    assert run_bench(*SWEEP, cwd=tmp_path / "undisturbed").returncode == 0
+    assert run_bench(*sweep, cwd=tmp_path / "undisturbed").returncode == 0
     wanted = read_numbers(tmp_path / "undisturbed" / "results")
     num_kills = num_rounds = 0
     kept: dict[Path, bytes] = {}
     while num_kills < NUM_KILLS or kept:
         here = tmp_path / str(num_rounds)
         here.mkdir(exist_ok=True)
-        started = start_bench(*SWEEP, cwd=here)
+        started = start_bench(*sweep, cwd=here)
         if num_kills < NUM_KILLS:
             time.sleep(draw.uniform(0.0, LONGEST_S))
             if processes := list_processes(started.pid):

@@ -1,0 +1,134 @@
+"""Runs that train as one population end where each would by itself, in float64 but for the last digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from bench.result import Result
+from bench.spec import Run, Schedule
+from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
+
+# Of any number of a run: curves, metrics, the search loss.
+CLOSE = 1e-9
+
+
+def measure(runs: list[Run]) -> float:
+    """Return the worst relative difference between runs together and by themselves."""
+    together = train_all(runs)
+    check_engine(together)
+    return find_worst(together, train_each(runs))
+
+
+def check_engine(results: list[Result]) -> None:
+    assert {(result.engine, result.notes) for result in results} == {("population", ())}
+
+
+def test_all_optimizers_train_in_one_population() -> None:
+    runs = [run for name in LRS for run in vary(make("mlp", steps=4), name)]
+    # Whoever is trained beside whom: not in the order of the optimizers.
+    assert measure(runs[::3] + runs[1::3] + runs[2::3]) < CLOSE
+
+
+@pytest.mark.parametrize("name", LRS)
+def test_each_optimizer_trains_as_a_population(name: str) -> None:
+    assert measure(vary(make("mlp"), name)) < CLOSE
+
+
+@pytest.mark.parametrize("model", [name for name in MODELS if name != "gpt"])
+def test_each_model_trains_as_a_population(model: str) -> None:
+    # The first step is taken as it comes, the second is traced, the third goes by the trace.
+    base = make(model, steps=3)
+    assert measure([*vary(base, "adamw", 2), *vary(base, "momentum", 2)]) < CLOSE
+
+
+GENTLE = {"matrices": {"weight_decay": 0.1}, "*.bias": {"lr_scale": 0.5, "weight_decay": 0.0}}
+OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "ema": ("mlp", ("ema=0.9",)),
+    "ema of batch norm": ("resnet, batch norm", ("ema=0.9",)),
+    "accumulate": ("mlp", ("budget.accumulate=4",)),
+    "accumulate, uneven, dropout": ("mlp, dropout", ("budget.accumulate=3",)),
+    "wsd": ("mlp", ("schedule=wsd", "schedule.warmup=0.3")),
+    "epochs": ("mlp", ("schedule.interval=epoch",)),
+    "init alone": ("mlp, dropout", ("seeds.vary=[init]",)),
+    "order alone": ("mlp, dropout", ("seeds.vary=[order]",)),
+    "dropout alone": ("mlp, dropout", ("seeds.vary=[dropout]",)),
+    "split alone": ("mlp", ("seeds.vary=[order]", "data.split_seed=3")),
+    "full batch": ("mlp", ("budget.batch_size=5000",)),
+    "full batch, drawn": ("point", ("budget.batch_size=64",)),
+    "augmented": ("cnn", ("data=mnist", "data.augment=flip_crop")),
+    "decay of groups": (
+        "mlp",
+        ("optimizer.groups.matrices.weight_decay=0.1", "optimizer.groups.vectors.lr_scale=0.5"),
+    ),
+}
+
+
+@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "ema of batch norm"])
+def test_what_goes_beside_an_optimizer_holds_for_each_member(option: str) -> None:
+    check_option(option)
+
+
+@pytest.mark.slow
+def test_an_average_takes_over_running_statistics() -> None:
+    check_option("ema of batch norm")
+
+
+def check_option(option: str) -> None:
+    model, words = OPTIONS[option]
+    base = make(model, *words, steps=5)
+    groups = base.optimizer.groups
+    runs = [*vary(base, "adamw", 3), *vary(base, "nesterov", 3)]
+    runs = [replace(run, optimizer=replace(run.optimizer, groups=groups)) for run in runs]
+    assert measure(runs) < CLOSE
+
+
+def test_bounds_and_schedules_may_differ() -> None:
+    schedules: list[dict[str, Any]] = [
+        {"name": "cosine", "warmup": 0.5}, {"name": "linear", "warmup": 0.0}, {"name": "constant", "warmup": 0.2},
+    ]  # fmt: skip
+    runs = [
+        replace(
+            run,
+            clip_norm=bound,
+            schedule=Schedule(**schedules[number % 3], floor=0.1 * number, interval="step"),
+        )
+        for number, (run, bound) in enumerate(
+            zip(vary(make("mlp"), "nesterov", 5), (0.02, 0.5, 1.0, 100.0, 1e-4), strict=True)
+        )
+    ]
+    assert measure(runs) < CLOSE
+    # They do something.
+    assert find_worst(train_all(runs[:1]), train_all([replace(runs[0], clip_norm=1e3)])) > 1e-3
+
+
+def test_a_bound_on_the_gradient_is_no_bound_for_those_without() -> None:
+    bounded = [replace(run, clip_norm=1e-3) for run in vary(make("mlp"), "sgd", 2)]
+    free = vary(make("mlp"), "sgd", 2)
+    # A door may still put them beside each other, with a bound that is never met.
+    runs = [*bounded, *(replace(run, clip_norm=1e9) for run in free)]
+    assert find_worst(train_all(runs)[2:], train_each(free)) < CLOSE
+
+
+@pytest.mark.parametrize(("precision", "close"), [("fp32", 1e-5), ("bf16", 3e-2)])
+@pytest.mark.parametrize("model", ["mlp, dropout", "cnn"])
+def test_shorter_formats_are_as_close_as_they_round(model: str, precision: str, close: float) -> None:
+    base = make(model, f"precision={precision}")
+    runs = [*vary(base, "adamw", 2), *vary(base, "momentum", 2)]
+    together, each = train_all(runs), train_each(runs)
+    check_engine(together)
+    assert find_worst(together, each) < close
+    for one, other in zip(together, each, strict=True):
+        assert one.formats is not None and one.formats == other.formats
+        assert one.num_params == other.num_params and one.num_train_items == other.num_train_items
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("name", LRS)
+def test_they_do_not_part_in_200_steps(name: str, model: str) -> None:
+    num = 2 if "resnet" in model else 4
+    worst = measure(vary(make(model, steps=200), name, num))
+    # Newton and Schulz in bfloat16: a last digit of a gradient may be one of the two digits there.
+    assert worst < (0.2 if name == "muon" else CLOSE)
