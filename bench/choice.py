@@ -67,8 +67,8 @@ class Choice:
         runs = list(self._planned[shape].values())
         if len(runs) < 2 * MIN_TRIED or len(runs) * runs[0].budget.steps < MIN_STEPS:
             return False
-        # Half of them, as if two processes shared them: how many do changes no choice. A power of two, so that
-        # neighbours share a trial.
+        # Half of them, as if two processes shared them: how many do changes no choice. A power of two, so
+        # that neighbours share a trial.
         num = min(MAX_TRIED, 1 << ((len(runs) // 2).bit_length() - 1))
         # Of every optimizer's.
         pace = self._find_pace(shape, runs[:: len(runs) // num][:num])

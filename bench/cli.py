@@ -136,14 +136,7 @@ def _launch(words: list[str]) -> None:
 def _run(studies: list[Study], typed: list[str], launched: list[str] | None, volume: Volume) -> int:
     # What is slow to decode is kept beside the results, wherever those go.
     os.environ.setdefault("BENCH_CACHE", str(Path(studies[0].place.results) / ".cache"))
-    if studies[0].do == "check":
-        # Imported here: it needs torch, which an answer from the store does without.
-        from bench.check import describe_data
-
-        for line in describe_data(studies):
-            print(line)
-        return 0
-    if studies[0].do in ("trace", "replay"):
+    if studies[0].do in ("check", "trace", "replay"):
         return _look(studies)
     if studies[0].do == "predict":
         return _predict(studies, typed, volume)
@@ -178,13 +171,14 @@ def _run(studies: list[Study], typed: list[str], launched: list[str] | None, vol
 
 
 def _look(studies: list[Study]) -> int:
-    """Print what a step does to each layer, or where a stored run went wrong."""
-    from bench import replay, trace
+    """Print what the data holds, what a step does to each layer, or where a stored run went wrong."""
+    # Imported here: they need torch, which an answer from the store does without.
+    from bench import check, replay, trace
 
-    is_replay = studies[0].do == "replay"
     root = Path(studies[0].place.results)
+    look = {"check": check.describe_data, "trace": trace.trace}.get(studies[0].do)
     try:
-        for line in replay.replay(root, studies[0].run) if is_replay else trace.trace(studies):
+        for line in look(studies) if look else replay.replay(root, studies[0].run):
             print(line)
     except replay.Missing as error:
         complain([str(error)])

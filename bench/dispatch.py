@@ -13,6 +13,7 @@ from bench.outbox import Outbox, Room
 from bench.result import SETTLED, Result
 from bench.slot import End
 from bench.store import Store
+from bench.together import limit_members
 from bench.wanted import Wanted, name_cell, skip
 from bench.workers import Workers
 
@@ -100,7 +101,8 @@ class Dispatch:
                 continue
             group = self._list_group(number)
             # Whoever is free takes a share.
-            group = group[: -(-len(group) // self._workers.num_free)]
+            most = limit_members(self._wanted[number].run)
+            group = group[: min(most, -(-len(group) // self._workers.num_free))]
             ready = []
             for one in group:
                 told = self._look(one)

@@ -49,7 +49,12 @@ def resolve(spec: Study, seed: int, device: str) -> Run:
 
 
 def name_precision(precision: Precision, device: str) -> Precision:
-    """Return the precision that is meant on a device: `auto` is bf16 on a GPU and fp32 on anything else."""
+    """Return the precision that is meant on a device: `auto` is bf16 on a GPU and fp32 on anything else.
+
+    `mixed` is a half format anywhere: fp16 with a loss scaler on CUDA, bf16 elsewhere.
+    """
+    if precision.name == "mixed":
+        return Precision(name="fp16" if device == "cuda" else "bf16")
     if precision.name != "auto":
         return precision
     return Precision(name="bf16" if device == "cuda" else "fp32")

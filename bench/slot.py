@@ -35,7 +35,7 @@ class End(NamedTuple):
     result: Result
     # To keep beside it, by name.
     files: dict[str, bytes]
-    # Whether its process went down with others of the same population in it, one of which may be to blame.
+    # Whether its process ended with others of the same population in it, one of which may be to blame.
     is_shared: bool = False
 
 
@@ -105,7 +105,8 @@ class Slot:
         log = self._read_log().decode(errors="replace")
         verdict = self._verdict
         status, detail = verdict or explain_exit(self.child.code, log, is_memory_killed=is_memory_killed)
-        is_shared = verdict is None and len(self.numbers) > 1
+        # Where one of several takes too long, the others may be all right.
+        is_shared = (verdict is None or status == "timeout") and len(self.numbers) > 1
         engine = "population" if self.job.is_population else "eager"
         ends = []
         for place in list(self.numbers):

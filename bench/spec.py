@@ -89,8 +89,9 @@ class Schedule(Record, frozen=True, kw_only=True, omit_defaults=True):
 class Precision(Record, frozen=True, kw_only=True):
     """The number formats a run computes in."""
 
-    # auto: bf16 on a GPU, fp32 on anything else; a run holds the one that was meant.
-    name: Literal["auto", "fp32", "tf32", "bf16", "fp16", "bf16_pure", "fp64"]
+    # auto: bf16 on a GPU, fp32 on anything else; mixed: fp16 on CUDA, bf16 on anything else. A run holds the
+    # one that was meant.
+    name: Literal["auto", "mixed", "fp32", "tf32", "bf16", "fp16", "bf16_pure", "fp64"]
 
 
 class Recompute(Record, frozen=True, kw_only=True):

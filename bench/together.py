@@ -12,6 +12,15 @@ from bench.spec import Compile, Recompute, Run
 _ALONE = frozenset({"fp16", "bf16_pure"})
 
 
+# Of one population: with more, what they hold leaves a CPU's cache between two steps, and results come late.
+_MOST_CPU, _MOST = 64, 1024
+
+
+def limit_members(run: Run) -> int:
+    """Return how many runs like this one train together at most, memory apart."""
+    return _MOST_CPU if run.device == "cpu" else _MOST
+
+
 def find_shape(run: Run) -> bytes | None:
     """Return what runs share that may train together; None: this one trains by itself.
 
@@ -26,9 +35,8 @@ def find_shape(run: Run) -> bytes | None:
     if is_alone:
         return None
     shared = (
-        run.data, run.model, run.budget, run.precision, run.ema, run.device, run.threads,
-        run.vary, run.sources,
-        run.clip_norm is None,
+        run.data, run.model, run.budget, run.precision, run.ema, run.device, run.threads, run.vary,
+        [run.sources.get(target) for target in (run.data.target, run.model.target)], run.clip_norm is None,
     )  # fmt: skip
     return msgspec.json.encode(shared)
 
@@ -40,7 +48,8 @@ def find_kind(run: Run) -> bytes:
     """
     optimizer = run.optimizer
     shared = (
-        optimizer.target, optimizer.impl, _blur(optimizer.weight_decay), _blur(optimizer.args),
+        optimizer.target, run.sources.get(optimizer.target), optimizer.impl,
+        _blur(optimizer.weight_decay), _blur(optimizer.args),
         # In order: of two patterns that match, the first rules.
         [(name, _blur(options)) for name, options in optimizer.groups.items()],
     )  # fmt: skip

@@ -10,16 +10,19 @@ from typing import TypeVar
 from bench.cause import explain
 from bench.checkpoint import Checkpoints
 from bench.engine import parallel
+from bench.engine.eager import needs_closure
 from bench.engine.member import Member
 from bench.engine.population import Population
 from bench.engine.single import Single
 from bench.loop import Loop
 from bench.result import Machine, Result
 from bench.spec import Run
-from bench.together import find_kind
+from bench.together import find_kind, limit_members
 from bench.trainee import End, Trainee
 
 Part = TypeVar("Part", Single, Member)
+# How the note begins of a run that goes on where it was.
+RESUMED = "resumed after step"
 
 
 def train(
@@ -82,25 +85,50 @@ def train_together(
     left = list(range(len(trainees)))
     try:
         members = [resume(one, Population.name, machine, partial(Member, one.run)) for one in trainees]
+        for number, member in enumerate(members):
+            if needs_closure(member.optimizer):
+                left.remove(number)
+                reason = f"{type(member.optimizer).__name__} asks for the loss itself in its step"
+                yield number, *_train_apart(trainees[number], reason, machine, should_stop)
         # What was ended and comes back does so where it was; a member does not feel who goes beside it.
         for position in sorted({trainee.tally.position for trainee in trainees}):
             some = [number for number in left if trainees[number].tally.position == position]
             # Whom one update serves are neighbours.
             some.sort(key=lambda number: find_kind(trainees[number].run))
-            population = Population([members[number] for number in some], members[some[0]].data)
-            training = Loop([trainees[number] for number in some], machine, population, should_stop)
-            for end in training.follow():
-                number = some[end.place]
-                left.remove(number)
-                result = trainees[number].conclude(
-                    end.status, end.detail, end.files, machine, Population.name
-                )
-                yield number, result, end.files
+            # Not more at once than there is room for; one group after the other, to its end.
+            limit = limit_members(trainees[some[0]].run) if some else 1
+            for group in (some[first : first + limit] for first in range(0, len(some), limit)):
+                yield from _train_group(group, trainees, members, left, machine, should_stop)
     except Exception as error:
-        reason = f"trained by itself: {explain(error)[1]}"
         for number in left:
-            one = trainees[number]
-            yield number, *train(one.run, machine, one.keep, should_stop, one.tell, [*one.notes, reason])
+            yield number, *_train_apart(trainees[number], explain(error)[1], machine, should_stop)
+
+
+def _train_group(
+    group: Sequence[int],
+    trainees: Sequence[Trainee],
+    members: Sequence[Member],
+    left: list[int],
+    machine: Machine,
+    should_stop: Callable[[], bool] | None,
+) -> Iterator[tuple[int, Result, dict[str, bytes]]]:
+    population = Population([members[number] for number in group], members[group[0]].data)
+    for end in Loop([trainees[number] for number in group], machine, population, should_stop).follow():
+        number = group[end.place]
+        left.remove(number)
+        result = trainees[number].conclude(end.status, end.detail, end.files, machine, Population.name)
+        yield number, result, end.files
+
+
+def _train_apart(
+    one: Trainee, reason: str, machine: Machine, should_stop: Callable[[], bool] | None
+) -> tuple[Result, dict[str, bytes]]:
+    if one.keep is not None:
+        # It starts over.
+        one.keep.notes = [line for line in one.keep.notes if not line.startswith(RESUMED)]
+    return train(
+        one.run, machine, one.keep, should_stop, one.tell, [*one.notes, f"trained by itself: {reason}"]
+    )
 
 
 def _begin_alone(
@@ -143,7 +171,7 @@ def resume(
         part = make()
     else:
         trainee.tally.load_state_dict(saved["tally"])
-        note = f"resumed after step {trainee.tally.position} of {trainee.run.budget.steps}"
+        note = f"{RESUMED} {trainee.tally.position} of {trainee.run.budget.steps}"
     if keep is not None:
         keep.note(note)
     return part

@@ -6,6 +6,7 @@ import atexit
 import functools
 import math
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -78,12 +79,12 @@ def make(model: str, *overrides: str, steps: int = 6, batch: int = 16) -> Run:
     """Return a small run of adamw in float64, evaluated three times."""
     words = list(MODELS[model])
     if "data=text" in words:
-        words += [f"data.root={write_files()}", "data.length=8", "data.num_val_tokens=256"]
-    if "data=mnist" in words:
+        words += [f"data.root={write_files()}", "data.length=6", "data.num_val_tokens=256"]
+    if "data=mnist" in (*words, *overrides):
         words += [f"data.root={write_files()}", "data.sha256=null"]
     return compose_run(
-        *words, f"budget.steps={steps}", f"budget.batch_size={batch}", "budget.evaluations=2", "precision=fp64",
-        "optimizer=adamw", *overrides,
+        *words, f"budget.steps={steps}", f"budget.batch_size={batch}", "budget.evaluations=2",
+        "precision=fp64", "optimizer=adamw", *overrides,
         workload="digits_mlp",
     )  # fmt: skip
 
@@ -134,19 +135,26 @@ def train_each(runs: Iterable[Run]) -> list[Result]:
     return [train(run, MACHINE)[0] for run in runs]
 
 
-def list_numbers(result: Result) -> list[float | None]:
-    """Return every number that a run gave, times apart."""
+def list_numbers(result: Result, is_all: bool = True) -> list[float | None]:
+    """Return every number that a run gave, times apart; or its losses."""
     curve = result.curve
-    metrics = [value for name in sorted(curve.val_metrics) for value in curve.val_metrics[name]]
+    names = sorted(curve.val_metrics) if is_all else []
+    metrics = [value for name in names for value in curve.val_metrics[name]]
     return [*curve.train_loss, *curve.val_loss, *metrics, result.search_loss]
 
 
-def find_worst(ones: Sequence[Result], others: Sequence[Result]) -> float:
-    """Return the largest relative difference of any number of results, which have to have ended alike."""
+def find_worst(ones: Sequence[Result], others: Sequence[Result], *, is_all: bool = True) -> float:
+    """Return the largest relative difference of any number of results, which have to have ended alike.
+
+    Args:
+        ones: Some.
+        others: The same runs.
+        is_all: Whether shares of hits count, too, of which one row may be a large part.
+    """
     worst = 0.0
     for one, other in zip(ones, others, strict=True):
         assert (one.status, one.detail, one.curve.step) == (other.status, other.detail, other.curve.step)
-        for a, b in zip(list_numbers(one), list_numbers(other), strict=True):
+        for a, b in zip(list_numbers(one, is_all), list_numbers(other, is_all), strict=True):
             assert (a is None) == (b is None), (a, b)
             if a is not None and b is not None and a != b:
                 worst = max(worst, math.inf if math.isnan(a - b) else abs(a - b) / max(abs(a), abs(b)))
@@ -162,3 +170,18 @@ def strip(result: Result) -> Result:
     """Return a result without what is no number of the run: its times, notes and machine."""
     curve = replace(result.curve, elapsed_s=())
     return replace(result, train_s=0.0, eval_s=0.0, started_at="", notes=(), curve=curve)
+
+
+def print_table(steps: int, models: Sequence[str]) -> None:
+    """Print the worst relative difference of every optimizer on models, as a table in Markdown."""
+    print("| model |", " | ".join(LRS), "|\n|" + "---|" * (1 + len(LRS)))
+    for model in models:
+        row = []
+        for name in LRS:
+            runs = vary(make(model, steps=steps), name, 2 if "resnet" in model else 4)
+            row.append(f"{find_worst(train_all(runs), train_each(runs)):.0e}")
+        print(f"| {model} |", " | ".join(row), "|", flush=True)
+
+
+if __name__ == "__main__":
+    print_table(int(sys.argv[1]), sys.argv[2:] or list(MODELS))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
+from bench.checkpoint import Checkpoints
 from bench.engine.watch import list_steps
 from bench.health import Watch, Watching
 from bench.identity import run_id
@@ -119,3 +122,21 @@ def test_what_is_not_finite_is_stored_as_none() -> None:
     assert result.status == "diverged"
     assert None in watched(result).gradient_norm[-1]
     assert msgspec.json.decode(msgspec.json.encode(result), type=Result) == result
+
+
+def test_a_scaled_loss_has_gradients_of_its_own_size() -> None:
+    short = ("budget.steps=4", "budget.evaluations=1", "clip_norm=0.1")
+    half = watched(train(make_run(*short, "precision=fp16"), MACHINE)[0])
+    whole = watched(train(make_run(*short), MACHINE)[0])
+    assert half.loss_scale == (2.0**16,) * 4 and whole.loss_scale == ()
+    assert half.gradient_norm[0] == pytest.approx(whole.gradient_norm[0], rel=0.02)
+    assert half.clipped_share == whole.clipped_share == 1.0
+
+
+def test_a_run_that_goes_on_keeps_what_was_seen(tmp_path: Path) -> None:
+    run, calls = make_run(), iter(range(1000))
+    ended, _ = train(run, MACHINE, Checkpoints(tmp_path, 1000.0), lambda: next(calls) == 16)
+    assert ended.status == "interrupted" and len(watched(ended).step) == 17
+    resumed, _ = train(run, MACHINE, Checkpoints(tmp_path, 1000.0))
+    assert resumed.notes == ("resumed after step 17 of 30",)
+    assert resumed.watch == train(run, MACHINE)[0].watch

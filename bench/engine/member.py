@@ -1,4 +1,4 @@
-"""One run among those that a population trains: live parts of its own, whose tensors are views of a stack."""
+"""One run among those that a population trains: live parts of its own, as they would be were it alone."""
 
 from __future__ import annotations
 

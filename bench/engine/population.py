@@ -64,6 +64,8 @@ class Population:
         """Switch models and optimizers."""
         for member in self.members:
             set_mode(member.model, member.optimizer, is_training=is_training)
+        for stack in self._stacks:
+            stack.refresh()
 
     def validate(self, part: Part) -> list[tuple[float, dict[str, float]]]:
         """Return each member's exact loss and metrics on one validation part."""

@@ -14,6 +14,7 @@ from bench import precision
 from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.cross_entropy import Columnwise
 from bench.engine.member import Member
+from bench.engine.purity import Purity
 from bench.engine.stacked_tensors import Tensors, add, clip, point, stack
 from bench.engine.traced import Traced
 from bench.engine.update import Update
@@ -44,6 +45,7 @@ class Stack:
         self._is_traced = all(one.target.startswith("bench.") for one in (run.model, run.data))
         # What computes; its own weights are never used.
         self._skeleton = copy.deepcopy(members[0].model)
+        self._purity = Purity(self._skeleton)
         batched.quicken(self._skeleton)
         keys = {id(layer.key): number for number, layer in enumerate(dropout.find_layers(self._skeleton))}
         self._key_layers = {
@@ -53,8 +55,7 @@ class Stack:
         self.formats: tuple[torch.dtype, torch.dtype] | None = None
         self.gradient_dtypes: set[torch.dtype] = set()
         self._is_trained = {name: one.requires_grad for name, one in self._skeleton.named_parameters()}
-        trained = [name for name, is_trained in self._is_trained.items() if is_trained]
-        self.samples = Samples(run.watch, run.budget.steps, trained)
+        self.samples = Samples(run, self._skeleton)
         self._work = {dim: self._make_work(dim) for dim in (0, None)}
         evaluate = make_evaluate(self._run, data)
         self._evaluate = Traced(evaluate) if self._is_traced else evaluate
@@ -66,15 +67,13 @@ class Stack:
     def step(self, step: int) -> Tensor:
         """Take step number `step`; return the mean losses before the update, `(num_members,)`."""
         inputs, targets, dim = self._draw_batch(step)
-        if is_sampled := step in self.samples.steps:
-            self.samples.begin(step, self._weights)
+        self.samples.begin(step, self._weights)
         if self._num_parts == 1:
             losses, gradients = self._differentiate(inputs, targets, dim, step)
         else:
             losses, gradients = self._accumulate(inputs, targets, dim, step)
         with torch.no_grad():
-            if is_sampled:
-                self.samples.add_gradients(dict(zip(self._weights, gradients, strict=True)))
+            self.samples.add_gradients(dict(zip(self._weights, gradients, strict=True)))
             norms = [member.run.clip_norm for member in self.members]
             if any(norm is not None for norm in norms):
                 clip(gradients, norms)
@@ -86,8 +85,8 @@ class Stack:
                     assert member.average is not None
                     decay = member.average.advance()
                 torch._foreach_lerp_(list(self._averages.values()), list(self._weights.values()), 1 - decay)
-            if is_sampled:
-                self.samples.end(self._weights, {})
+            self.samples.end(self._weights, {})
+        self._purity.check()
         return losses
 
     def keep(self, places: Sequence[int]) -> None:
@@ -100,6 +99,12 @@ class Stack:
         """Let each member's own optimizer see its state as of now."""
         for _, update in self._updates:
             update.publish()
+
+    def refresh(self) -> None:
+        """Take up the weights of members whose optimizers changed their mode."""
+        with torch.no_grad():
+            for places, update in self._updates:
+                update.refresh({name: weight[places] for name, weight in self._weights.items()})
 
     def validate(self, part: Part) -> list[tuple[float, dict[str, float]]]:
         """Return each member's exact loss and metrics on one validation part; see `validate`."""

@@ -24,11 +24,12 @@ class Update:
     """What members' optimizers do with gradients.
 
     Where there is a rule for their class, one call updates all members. Any other optimizer takes its own
-    step on its member's weights, which are views of the stack; it draws from its own run's random streams.
+    step on its member's weights, which go into the stack after it; it draws from its run's random streams.
 
     Args:
         members: Their optimizers are of one class and differ in numbers only; their weights are views of a
-            stack, and what state they have goes into one.
+            stack, and what state they have goes into one. Without a rule their weights become their own: an
+            optimizer may put new tensors in their place.
         names: Of the stacked weights.
 
     Raises:
@@ -46,6 +47,9 @@ class Update:
         self._step = 0
         if self._rule is None and needs_closure(members[0].optimizer):
             raise Unsupported(f"{type(members[0].optimizer).__name__} asks for the loss itself in its step")
+        if self._rule is None:
+            for weight in (one for weights in self._weights for one in weights.values()):
+                weight.data = weight.detach().clone()
 
     @property
     def is_stacked(self) -> bool:
@@ -64,6 +68,7 @@ class Update:
         named = {name: one for name, one in zip(self._names, gradients, strict=True) if one is not None}
         if self._rule is None:
             self._take_turns(named)
+            self.refresh(weights)
             return
         for number, (names, options) in enumerate(self._groups):
             used = [name for name in names if name in named]
@@ -80,6 +85,12 @@ class Update:
                 _spread([member.lrs[number][step] for member in self._members], some),
                 options,
             )
+
+    def refresh(self, weights: Mapping[str, Tensor]) -> None:
+        """Copy the weights that optimizers without a rule changed into the stack."""
+        if self._rule is None:
+            for name in self._names:
+                weights[name].copy_(torch.stack([own[name].detach() for own in self._weights]))
 
     def publish(self) -> None:
         """Give each member's optimizer views of its state, under the names of its class."""

@@ -34,46 +34,57 @@ class Samples:
     """What was sampled of members that step together, or of one run, on the device until it is taken.
 
     Args:
-        watching: How often.
-        num_steps: Length of the runs.
-        names: Of the parameters that are trained, in the model's order.
+        run: What trains; of members, the first.
+        model: Of which the parameters that are trained are sampled.
+
+    Attributes:
+        steps: That are sampled; at any other nothing is done.
+        names: Of the parameters, in the model's order.
     """
 
-    def __init__(self, watching: Watching, num_steps: int, names: Sequence[str]) -> None:
-        self.steps = frozenset(list_steps(watching, num_steps))
-        self.names = list(names)
+    def __init__(self, run: Run, model: nn.Module) -> None:
+        self.steps = frozenset(list_steps(run.watch, run.budget.steps))
+        self.names = [name for name, one in model.named_parameters() if one.requires_grad]
+        self._is_due = False
         self._rows: list[tuple[int, Tensor, Tensor | None, dict[str, Tensor]]] = []
         self._step = 0
         self._columns: list[Tensor] = []
         self._copies: list[Tensor] = []
         self._scale: Tensor | None = None
 
-    @torch.no_grad()
     def begin(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Note the weights before the update, `(num_members, *shape)` each, by name."""
-        each = [weights[name] for name in self.names]
-        self._step, self._columns, self._scale = step, [_norms(each)], None
-        self._copies = [one.clone() for one in map(_thin, each)]
+        self._is_due = step in self.steps
+        if not self._is_due:
+            return
+        with torch.no_grad():
+            each = [weights[name] for name in self.names]
+            self._step, self._columns, self._scale = step, [_norms(each)], None
+            self._copies = [one.clone() for one in map(_thin, each)]
 
-    @torch.no_grad()
     def add_gradients(self, gradients: Mapping[str, Tensor | None], scale: Tensor | None = None) -> None:
         """Note the gradients, of the same shapes as the weights, and the factor that their loss had."""
-        zeros = self._columns[0][0] * 0
-        each = [gradients[name] for name in self.names]
-        found = [one for one in each if one is not None]
-        norms = iter(_norms(found) if found else ())
-        column = torch.stack([zeros if one is None else next(norms) for one in each])
-        self._columns.append(column if scale is None else column / scale)
-        self._scale = scale
+        if not self._is_due:
+            return
+        with torch.no_grad():
+            zeros = self._columns[0][0] * 0
+            each = [gradients[name] for name in self.names]
+            found = [one for one in each if one is not None]
+            norms = iter(_norms(found) if found else ())
+            column = torch.stack([zeros if one is None else next(norms) for one in each])
+            self._columns.append(column if scale is None else column / scale)
+            self._scale = scale
 
-    @torch.no_grad()
     def end(self, weights: Mapping[str, Tensor], dead: Mapping[str, Tensor]) -> None:
         """Note the update that the weights got, and the share of dead units by activation."""
-        each = [weights[name] for name in self.names]
-        updates = _norms(torch._foreach_sub([_thin(one) for one in each], self._copies))
-        self._columns += [updates, _norms(self._copies)]
-        self._copies = []
-        self._rows.append((self._step, torch.stack(self._columns), self._scale, dict(dead)))
+        if not self._is_due:
+            return
+        with torch.no_grad():
+            each = [weights[name] for name in self.names]
+            updates = _norms(torch._foreach_sub([_thin(one) for one in each], self._copies))
+            self._columns += [updates, _norms(self._copies)]
+            self._copies = []
+            self._rows.append((self._step, torch.stack(self._columns), self._scale, dict(dead)))
 
     def take(self) -> list[list[Sample]]:
         """Return what was sampled since the last call, by member; waits for the device."""
@@ -112,8 +123,8 @@ class Watcher:
 
     def __init__(self, run: Run, model: nn.Module, engine: Eager) -> None:
         self._engine, self._num_parts = engine, run.budget.accumulate
-        self._weights = {name: one for name, one in model.named_parameters() if one.requires_grad}
-        self.samples = Samples(run.watch, run.budget.steps, list(self._weights))
+        self._weights = dict(model.named_parameters())
+        self.samples = Samples(run, model)
         # A compiled model has no calls of modules that could be looked at.
         is_plain = run.compile.name == "none"
         self._activations = {

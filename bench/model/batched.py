@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 
 def quicken(model: nn.Module) -> None:
-    """Let a model's linear maps and group norms be one operation under vmap; outside it they are as they were.
+    """Let a model's linear maps and group norms be one operation under vmap; outside they are as they were.
 
     torch's own rule for linear maps gives gradients of weights that lie transposed in memory, which costs
     each optimizer's pass over them about twice the time, and adds the bias in a pass of its own. That for

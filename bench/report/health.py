@@ -77,4 +77,5 @@ def _judge(arena: Arena, cell: Cell) -> Finding | None:
 def _list(cell: Cell) -> list[tuple[int, Diagnosis]]:
     """Return seed and diagnosis of each run of a cell that has a result."""
     health = cell.study.report.health or default_health()
-    return [(end.run.seed, diagnose(end.result, health, end.result.watch)) for end in cell.ends if end.result is not None]
+    ended = ((end.run.seed, end.result) for end in cell.ends if end.result is not None)
+    return [(seed, diagnose(result, health, result.watch)) for seed, result in ended]

@@ -38,6 +38,7 @@ CASES: list[tuple[str, tuple[str, ...], Sequence[int]]] = [
     ("digits_cnn", (), (1, 4, 16, 36)),
     ("kjv_gpt", (), (1, 4, 16)),
 ]
+NAMES = ["batch_32", "batch_128", "batch_512", "mnist1d", "photo", "cnn", "gpt"]
 Timed = Callable[[int], object]
 
 
@@ -112,7 +113,7 @@ def one_thread() -> None:
     torch.set_num_threads(1)
 
 
-@pytest.mark.parametrize(("workload", "overrides", "sizes"), CASES, ids=lambda case: str(case))
+@pytest.mark.parametrize(("workload", "overrides", "sizes"), CASES, ids=NAMES)
 def test_a_member_costs_less_than_a_run_alone(
     workload: str, overrides: tuple[str, ...], sizes: Sequence[int], capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from torch import nn
 
 from bench.result import Result
-from bench.spec import Run, Schedule
+from bench.spec import Model, Run, Schedule
 from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
 
 # Of any number of a run: curves, metrics, the search loss.
@@ -26,27 +27,44 @@ def check_engine(results: list[Result]) -> None:
 
 
 def test_all_optimizers_train_in_one_population() -> None:
-    runs = [run for name in LRS for run in vary(make("mlp", steps=4), name)]
+    runs = [run for name in LRS for run in vary(make("mlp", steps=4), name, 3)]
     # Whoever is trained beside whom: not in the order of the optimizers.
     assert measure(runs[::3] + runs[1::3] + runs[2::3]) < CLOSE
 
 
-@pytest.mark.parametrize("name", LRS)
-def test_each_optimizer_trains_as_a_population(name: str) -> None:
-    assert measure(vary(make("mlp"), name)) < CLOSE
-
-
-@pytest.mark.parametrize("model", [name for name in MODELS if name != "gpt"])
+@pytest.mark.parametrize("model", ["cnn", "vit", "gpt, dropout", "lstm", "autoencoder", "denoiser", "point"])
 def test_each_model_trains_as_a_population(model: str) -> None:
     # The first step is taken as it comes, the second is traced, the third goes by the trace.
     base = make(model, steps=3)
     assert measure([*vary(base, "adamw", 2), *vary(base, "momentum", 2)]) < CLOSE
 
 
-GENTLE = {"matrices": {"weight_decay": 0.1}, "*.bias": {"lr_scale": 0.5, "weight_decay": 0.0}}
+class Normed(nn.Sequential):
+    """Every norm there is, between convolutions: of a class that no trace is taken of."""
+
+    def __init__(self, *, input_shape: tuple[int, ...], num_outputs: int) -> None:
+        super().__init__(
+            nn.Conv2d(1, 4, 3, padding=1, bias=False), nn.GroupNorm(2, 4), nn.ReLU(),
+            nn.Conv2d(4, 6, 3, stride=2), nn.BatchNorm2d(6), nn.ReLU(), nn.GroupNorm(3, 6, affine=False),
+            nn.Flatten(), nn.LayerNorm(294), nn.Linear(294, num_outputs),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("precision", ["fp64", "bf16"])
+def test_norms_are_those_of_each_member(precision: str) -> None:
+    base = make("resnet, group norm", f"precision={precision}", steps=5)
+    base = replace(base, model=Model(target="tests.engine.test_equality.Normed", name="normed"), ema=0.9)
+    runs = vary(base, "momentum", 3)
+    together = train_all(runs)
+    check_engine(together)
+    if precision == "fp64":
+        assert find_worst(together, train_each(runs)) < CLOSE
+    else:
+        assert find_worst(together, train_each(runs), is_all=False) < 3e-2
+
+
 OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
     "ema": ("mlp", ("ema=0.9",)),
-    "ema of batch norm": ("resnet, batch norm", ("ema=0.9",)),
     "accumulate": ("mlp", ("budget.accumulate=4",)),
     "accumulate, uneven, dropout": ("mlp, dropout", ("budget.accumulate=3",)),
     "wsd": ("mlp", ("schedule=wsd", "schedule.warmup=0.3")),
@@ -65,17 +83,8 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("option", [name for name in OPTIONS if name != "ema of batch norm"])
+@pytest.mark.parametrize("option", OPTIONS)
 def test_what_goes_beside_an_optimizer_holds_for_each_member(option: str) -> None:
-    check_option(option)
-
-
-@pytest.mark.slow
-def test_an_average_takes_over_running_statistics() -> None:
-    check_option("ema of batch norm")
-
-
-def check_option(option: str) -> None:
     model, words = OPTIONS[option]
     base = make(model, *words, steps=5)
     groups = base.optimizer.groups
@@ -86,7 +95,8 @@ def check_option(option: str) -> None:
 
 def test_bounds_and_schedules_may_differ() -> None:
     schedules: list[dict[str, Any]] = [
-        {"name": "cosine", "warmup": 0.5}, {"name": "linear", "warmup": 0.0}, {"name": "constant", "warmup": 0.2},
+        {"name": "cosine", "warmup": 0.5}, {"name": "linear", "warmup": 0.0},
+        {"name": "constant", "warmup": 0.2},
     ]  # fmt: skip
     runs = [
         replace(
@@ -118,7 +128,7 @@ def test_shorter_formats_are_as_close_as_they_round(model: str, precision: str, 
     runs = [*vary(base, "adamw", 2), *vary(base, "momentum", 2)]
     together, each = train_all(runs), train_each(runs)
     check_engine(together)
-    assert find_worst(together, each) < close
+    assert find_worst(together, each, is_all=precision == "fp32") < close
     for one, other in zip(together, each, strict=True):
         assert one.formats is not None and one.formats == other.formats
         assert one.num_params == other.num_params and one.num_train_items == other.num_train_items
@@ -130,5 +140,6 @@ def test_shorter_formats_are_as_close_as_they_round(model: str, precision: str, 
 def test_they_do_not_part_in_200_steps(name: str, model: str) -> None:
     num = 2 if "resnet" in model else 4
     worst = measure(vary(make(model, steps=200), name, num))
-    # Newton and Schulz in bfloat16: a last digit of a gradient may be one of the two digits there.
-    assert worst < (0.2 if name == "muon" else CLOSE)
+    # Muon iterates in bfloat16, where the last digit of a gradient may turn one of few. Adafactor divides
+    # by a root mean square with next to nothing added: gradients that are all rounding move weights.
+    assert worst < {"muon": 0.2, "adafactor": 1e-5}.get(name, CLOSE)
