@@ -35,7 +35,7 @@ from tests.composing import compose_study
         ),
         (
             ["do=compar"],
-            "do: wants 'check', 'compare', 'noise', 'plan' or 'predict', got 'compar'; did you mean 'compar",
+            "do: wants 'check', 'compare', 'noise', 'plan', 'predict', 'replay' or 'trace', got 'compar'; did",
         ),
         (["device=cuda"], "device=cuda: this machine has cpu only"),
         (["data.stride=0"], "data.stride: wants"),
