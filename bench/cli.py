@@ -22,6 +22,7 @@ from bench import children, launch, runner
 from bench.command import Volume, expand, list_overrides, name_sweep, take_volume
 from bench.configuration import VERSION, config_folder, read_studies
 from bench.errors import BenchError, SpecError, StoreError
+from bench.lists import Lists, apply_lists, take_lists
 from bench.refusal import WRONG, check_folders, complain, explain
 from bench.screen import Screen
 from bench.spec import Study
@@ -31,6 +32,8 @@ REQUEUE = 75
 
 _studies: list[Study] = []
 _errors: list[str] = []
+# What differs among the studies of each job that Hydra composes.
+_lists: Lists = []
 
 
 def main() -> None:
@@ -58,6 +61,7 @@ def main() -> None:
         elif not ({"do=check", "do=predict", "do=trace", "do=replay"} & set(typed) or _is_answered(typed)):
             # Imports torch while Hydra composes: a run is then forked from it at once.
             children.start()
+        sys.argv[1:], _lists[:] = take_lists(sys.argv[1:])
         _collect()
         if _errors:
             sys.exit(complain(_errors))
@@ -101,13 +105,13 @@ def _compose_all(config: DictConfig) -> None:
     if "BasicLauncher" not in HydraConfig.get().launcher._target_:
         launch.work(Path(HydraConfig.get().sweep.dir))
         return
+    workload = HydraConfig.get().runtime.choices["workload"]
     try:
-        studies = read_studies(config, HydraConfig.get().runtime.choices["workload"])
+        for varied in apply_lists(config, _lists):
+            _studies.extend(read_studies(varied, workload))
     except (BenchError, OmegaConfBaseException) as error:
         # Hydra would print a line of its own about an exception, and go on with the next job.
         _errors.append(explain(error))
-        return
-    _studies.extend(studies)
 
 
 def _collect() -> None:

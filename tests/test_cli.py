@@ -35,7 +35,7 @@ from tests.composing import compose_study
         ),
         (
             ["do=compar"],
-            "do: wants 'check', 'compare', 'noise', 'plan', 'predict', 'replay' or 'trace', got 'compar'; did",
+            "do: wants 'check', 'compare', 'noise', 'plan', 'predict', 'replay' or 'trace', got 'compar'",
         ),
         (["device=cuda"], "device=cuda: this machine has cpu only"),
         (["data.stride=0"], "data.stride: wants"),

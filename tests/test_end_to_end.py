@@ -186,7 +186,9 @@ def test_a_failing_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
 
 
 def test_an_interrupt_keeps_what_is_finished(tmp_path: Path) -> None:
-    started = start_bench("seeds=500", "budget.steps=100", "meter=none", "search=none", cwd=tmp_path)
+    started = start_bench(
+        "seeds=500", "budget.steps=100", "meter=none", "search=none", "engine=eager", cwd=tmp_path
+    )
     started.wait_for("[  3/500]")
     started.send_signal(signal.SIGINT)
     done = started.wait()

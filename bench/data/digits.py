@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from sklearn.datasets import load_digits
 
 from bench.data.arrays import Arrays, digest
+from bench.data.bundled import read_digits
 from bench.data.dataset import Seed
 from bench.data.split import Share, hold_out
 
@@ -23,9 +23,7 @@ class Digits(Arrays):
     """
 
     def __init__(self, *, val_share: Share, split_seed: Seed) -> None:
-        source = load_digits()
-        # Whole numbers from 0 to 16, which scikit-learn hands out as float64.
-        images, labels = source.images.astype(np.uint8), source.target.astype(np.uint8)
+        images, labels = read_digits()
         train_rows, val_rows = hold_out(labels, val_share, split_seed)
         seen = images[train_rows].astype(np.float64)
         sd = seen.std(axis=0)

@@ -10,10 +10,10 @@ from typing import Self
 import numpy as np
 import torch
 import torch.nn.functional as F
-from sklearn.datasets import load_digits
 from torch import Tensor
 
 from bench.data.arrays import digest
+from bench.data.bundled import read_digits
 from bench.data.dataset import DataSet, Inputs, Part, Seed, at_least_float32, require
 from bench.data.order import Order
 from bench.data.split import Share, hold_out
@@ -48,9 +48,7 @@ class DigitsNoised(DataSet):
     def __init__(self, *, val_share: Share, split_seed: Seed, val_draws: Count, noise_seed: Seed) -> None:
         require("val_draws", val_draws >= 1, "a whole number >= 1", val_draws)
         require("noise_seed", noise_seed >= 0, "a whole number >= 0", noise_seed)
-        source = load_digits()
-        # Whole numbers from 0 to 16, which scikit-learn hands out as float64.
-        images, labels = source.images.astype(np.uint8), source.target.astype(np.uint8)
+        images, labels = read_digits()
         self.sha256 = digest(images, labels)
         train_rows, val_rows = hold_out(labels, val_share, split_seed)
         clean = torch.from_numpy(images.astype(np.float32) / 8 - 1).unsqueeze(1)

@@ -9,10 +9,10 @@ from collections.abc import Callable
 import numpy as np
 import torch
 from PIL import Image
-from sklearn.datasets import load_sample_image
 from torch import Tensor
 
 from bench.data.arrays import Arrays, chunks, digest
+from bench.data.bundled import find_bundled
 from bench.data.dataset import Seed, require
 from bench.data.split import Share, hold_out
 from bench.kinds import Count, Positive
@@ -53,7 +53,7 @@ class Photo(Arrays):
         require("num_frequencies", num_frequencies >= 1, "a whole number >= 1", num_frequencies)
         require("frequency_sd", frequency_sd > 0, "a number > 0", frequency_sd)
         require("frequency_seed", frequency_seed >= 0, "a whole number >= 0", frequency_seed)
-        source: np.ndarray = load_sample_image("china.jpg")
+        source = np.asarray(Image.open(find_bundled("sklearn", "datasets", "images", "china.jpg")))
         self._picture = np.ascontiguousarray(source[::stride, ::stride])
         height, width, num_channels = self._picture.shape
         # In float64 and rounded once, so that a platform's last bit of sine is lost in the rounding.

@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, fx
+from torch._guards import TracingContext, tracing
+from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
@@ -57,7 +59,8 @@ class Traced:
 
         try:
             # Copies: what it changes in place must not be changed once more than it is called.
-            graph = make_fx(flat, tracing_mode="real")(*(_copy(leaf) for leaf in leaves))
+            with tracing(TracingContext(FakeTensorMode(allow_fallback_kernels=True))):
+                graph = make_fx(flat, tracing_mode="real")(*(_copy(leaf) for leaf in leaves))
         except Exception:
             # What a function may not do here is for torch to say, in many ways; called as it is it may do it.
             return None

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import FrozenTrial
-from scipy.stats import qmc
 
 from bench.effort import Dimension
 from bench.search.space import Params, Space, Value, round_digits
@@ -93,6 +92,9 @@ def _make_sampler(name: str, seed: int) -> optuna.samplers.BaseSampler:
 
 def _quasi_random(space: Space, distributions: dict[str, BaseDistribution], number: int) -> Params:
     # Optuna's QMCSampler counts in the storage, which a lost or shared search would restart or skip.
+    # It takes a second to import, which few sweeps need.
+    from scipy.stats import qmc
+
     points = qmc.Sobol(len(distributions), scramble=True, seed=derive(0, "search", 0) % 2**32)
     if number > 1:
         points.fast_forward(number - 1)

@@ -11,7 +11,6 @@ from urllib.parse import unquote
 import optuna
 from optuna.storages import BaseStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock, JournalStorage
-from sqlalchemy.pool import NullPool
 
 from bench.errors import SpecError, StoreError
 
@@ -128,6 +127,9 @@ def _load(storage: BaseStorage, name: str) -> optuna.Study:
 
 
 def _open_database(url: str) -> RDBStorage:
+    # It takes a quarter of a second to import, which a journal does not need.
+    from sqlalchemy.pool import NullPool
+
     # A connection a question, none while a model trains: a server has about 100, a sweep a thousand cells.
     engine: dict[str, object] = {"poolclass": NullPool}
     if url.startswith(("postgresql", "mysql")) and "connect_timeout" not in url:
