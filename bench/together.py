@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bench.spec import Compile, Recompute, Run
+from bench.spec import Compile, Model, Recompute, Run
 
 # fp16 scales each run's loss on its own; in bf16_pure an update is rounded once, where a stack rounds twice.
 _ALONE = frozenset({"fp16", "bf16_pure"})
@@ -24,7 +24,7 @@ def limit_members(run: Run) -> int:
 def find_shape(run: Run) -> bytes | None:
     """Return what runs share that may train together; None: this one trains by itself.
 
-    Seeds, optimizers, their numbers, the bound of clipping and the schedule may differ.
+    Seeds, optimizers, their numbers, the bound of clipping, the schedule and shares of dropout may differ.
     """
     is_alone = (
         run.precision.name in _ALONE
@@ -35,7 +35,8 @@ def find_shape(run: Run) -> bytes | None:
     if is_alone:
         return None
     shared = (
-        run.data, run.model, run.budget, run.precision, run.ema, run.device, run.threads, run.vary,
+        run.data, _blur_model(run.model), run.budget, run.precision, run.ema, run.device, run.threads,
+        run.vary,
         [run.sources.get(target) for target in (run.data.target, run.model.target)], run.clip_norm is None,
     )  # fmt: skip
     return msgspec.json.encode(shared)
@@ -54,6 +55,15 @@ def find_kind(run: Run) -> bytes:
         [(name, _blur(options)) for name, options in optimizer.groups.items()],
     )  # fmt: skip
     return msgspec.json.encode(shared)
+
+
+def _blur_model(model: Model) -> Any:
+    """Return a model without the share that our own layers set to zero, where there are such layers."""
+    is_ours = model.target.startswith("bench.model.")
+    share = model.args.get("dropout")
+    if not is_ours or isinstance(share, bool) or not isinstance(share, int | float):
+        return model
+    return msgspec.structs.replace(model, args=model.args | {"dropout": share > 0})
 
 
 def _blur(value: Any) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 from bench import precision
 from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.cross_entropy import Columnwise
+from bench.engine.masks import Masks
 from bench.engine.member import Member
 from bench.engine.purity import Purity
 from bench.engine.stacked_tensors import Tensors, add, clip, point, stack
@@ -21,7 +22,7 @@ from bench.engine.update import Update
 from bench.engine.validate import make_evaluate, validate_stacked
 from bench.engine.watch import Samples
 from bench.forward import read_outputs, split_rows, sum_loss
-from bench.model import batched, dropout
+from bench.model import batched
 from bench.together import find_kind
 
 
@@ -47,10 +48,7 @@ class Stack:
         self._skeleton = copy.deepcopy(members[0].model)
         self._purity = Purity(self._skeleton)
         batched.quicken(self._skeleton)
-        keys = {id(layer.key): number for number, layer in enumerate(dropout.find_layers(self._skeleton))}
-        self._key_layers = {
-            name: keys[id(buffer)] for name, buffer in self._skeleton.named_buffers() if id(buffer) in keys
-        }
+        self._masks = Masks(self._skeleton, members)
         # Of the newest outputs and their loss, and of the gradients.
         self.formats: tuple[torch.dtype, torch.dtype] | None = None
         self.gradient_dtypes: set[torch.dtype] = set()
@@ -123,6 +121,7 @@ class Stack:
         self._averages: Tensors = {}
         for place, model in enumerate(models):
             point(model, self._weights, self._buffers, place)
+        self._buffers |= self._masks.gather(self.members)
         if (averages := [member.average for member in self.members])[0] is not None:
             kept = [average.weights for average in averages if average is not None]
             self._averages = stack(kept)
@@ -166,12 +165,7 @@ class Stack:
         self, inputs: Inputs, targets: Tensor, dim: int | None, position: int
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the losses `(num_members,)` of one part of a batch, and the gradient of each weight."""
-        for name, layer in self._key_layers.items():
-            seeds = {member.dropout_seed for member in self.members}
-            keys = {seed: dropout.mask_key(seed, position, layer) for seed in seeds}
-            made = torch.tensor([keys[member.dropout_seed] for member in self.members], dtype=torch.int32)
-            self._buffers[name].copy_(made)
-
+        self._masks.set_step(self._buffers, self.members, position)
         losses, found = self._work[dim](dict(self._weights), self._buffers, inputs, targets)
         gradients = [found.get(name) for name in self._weights]
         self.gradient_dtypes = {one.dtype for one in found.values()}

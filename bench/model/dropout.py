@@ -33,7 +33,11 @@ class Dropout(nn.Module):
         super().__init__()
         self.p = p
         # A kept element is one whose hash, read as signed, lies below this.
-        self._threshold = min(round((1 - p) * 2**32) - 2**31, 2**31 - 1)
+        self.bound = min(round((1 - p) * 2**32) - 2**31, 2**31 - 1)
+        self.scale = 1 / (1 - p)
+        # The same as tensors, of each member its own, once `read_share` was called.
+        self.own_bound: Tensor | None = None
+        self.own_scale: Tensor | None = None
         # A buffer, so that it moves with the model and can be stacked over members; set anew each step.
         self.register_buffer("key", torch.zeros((), dtype=torch.int32), persistent=False)
         self._index: Tensor | None = None
@@ -45,12 +49,23 @@ class Dropout(nn.Module):
         """Return the inputs with some elements zeroed, of the same shape and dtype."""
         if not self.training or self.p == 0:
             return inputs
-        is_kept = _scramble(self._find_index(inputs) ^ self.key) < self._threshold
-        kept, scale = is_kept.to(inputs.dtype), 1 / (1 - self.p)
+        bound = self.bound if self.own_bound is None else self.own_bound
+        kept = (_scramble(self._find_index(inputs) ^ self.key) < bound).to(inputs.dtype)
         if inputs.element_size() >= 4:
+            scale = self.scale if self.own_scale is None else self.own_scale.to(inputs.dtype)
             return inputs * kept.mul_(scale)
         # In 16 bits the factor itself would be rounded, and every element be off by the same share.
-        return (inputs * kept).mul_(scale)
+        if self.own_scale is None:
+            return (inputs * kept).mul_(self.scale)
+        return ((inputs * kept).float() * self.own_scale.float()).to(inputs.dtype)
+
+    def read_share(self) -> None:
+        """Take p from buffers from now on, `own_bound` and `own_scale`, which may be stacked over members."""
+        del self.own_bound, self.own_scale
+        bound = torch.tensor(self.bound, dtype=torch.int32, device=self.key.device)
+        scale = torch.tensor(self.scale, dtype=torch.float64, device=self.key.device)
+        self.register_buffer("own_bound", bound, persistent=False)
+        self.register_buffer("own_scale", scale, persistent=False)
 
     def _find_index(self, inputs: Tensor) -> Tensor:
         if torch.compiler.is_compiling():

@@ -9,6 +9,7 @@ from torch import nn
 
 from bench.result import Result
 from bench.spec import Model, Run, Schedule
+from bench.together import find_shape
 from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
 
 # Of any number of a run: curves, metrics, the search loss.
@@ -111,6 +112,25 @@ def test_bounds_and_schedules_may_differ() -> None:
     assert measure(runs) < CLOSE
     # They do something.
     assert find_worst(train_all(runs[:1]), train_all([replace(runs[0], clip_norm=1e3)])) > 1e-3
+
+
+def drop(run: Run, share: float) -> Run:
+    return replace(run, model=replace(run.model, args=run.model.args | {"dropout": share}))
+
+
+@pytest.mark.parametrize(("precision", "close"), [("fp64", CLOSE), ("fp32", 1e-5), ("bf16", 3e-2)])
+@pytest.mark.parametrize("model", ["mlp, dropout", "gpt, dropout"])
+def test_shares_of_dropout_may_differ(model: str, precision: str, close: float) -> None:
+    base = make(model, f"precision={precision}")
+    shares = (0.1, 0.5, 0.2, 0.9)
+    runs = [drop(run, share) for run, share in zip(vary(base, "adamw", 4), shares, strict=True)]
+    assert len({find_shape(run) for run in runs}) == 1 != find_shape(drop(base, 0.0))
+    together = train_all(runs)
+    check_engine(together)
+    assert find_worst(together, train_each(runs), is_all=precision != "bf16") < close
+    if precision == "fp64":
+        # Nor does it matter to a member whether the others' are its own.
+        assert find_worst(together[1:2], train_all(runs[1:2])) == 0
 
 
 def test_a_bound_on_the_gradient_is_no_bound_for_those_without() -> None:
