@@ -24,6 +24,13 @@ def count_processes(session: int) -> int:
     return len(list_processes(session))
 
 
+def is_running(process: int) -> bool:
+    """Return whether a process of this number runs; one that nobody reaped does not."""
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    return False
+
+
 def wait_until(is_so: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 60
     while not is_so():

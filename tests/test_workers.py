@@ -21,7 +21,7 @@ from bench.slot import list_slots
 from bench.spec import Data, Model, Run
 from bench.workers import End, Workers
 from tests.composing import compose_run
-from tests.processes import count_processes, wait_until
+from tests.processes import count_processes, is_running, wait_until
 from tests.records import MACHINE, make_run
 
 
@@ -72,6 +72,14 @@ def test_every_end_has_its_status_and_a_line() -> None:
         assert "\n" not in told[deed][1]
     others = [ends[number] for number in range(1, len(runs), 2)]
     assert [end.curve.val_loss for end in others] == [healthy.curve.val_loss] * len(ENDS)
+
+
+def test_a_data_worker_that_hangs_ends_with_its_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATA_WORKER", str(tmp_path / "pid"))
+    [end] = train([make_villain("wait_for_data_worker")], timeout_s=2.0).values()
+    assert end.status == "timeout"
+    process = int((tmp_path / "pid").read_text())
+    wait_until(lambda: not is_running(process))
 
 
 def test_what_a_process_wrote_is_kept_where_its_run_settled_nothing() -> None:

@@ -88,6 +88,11 @@ def _lose_data_worker() -> None:
     next(iter(loader))
 
 
+def _wait_for_data_worker() -> None:
+    loader = torch.utils.data.DataLoader(_Asleep(), num_workers=1, multiprocessing_context="fork")
+    next(iter(loader))
+
+
 def _blame_device() -> None:
     # Only the device of that name is ill.
     if os.environ.get("CUDA_VISIBLE_DEVICES") == "1":
@@ -111,6 +116,16 @@ class _Suicidal(torch.utils.data.Dataset[int]):
         return index
 
 
+class _Asleep(torch.utils.data.Dataset[int]):
+    def __len__(self) -> int:
+        return 4
+
+    def __getitem__(self, index: int) -> int:
+        Path(os.environ["DATA_WORKER"]).write_text(str(os.getpid()))
+        time.sleep(1000)
+        return index
+
+
 DEEDS: dict[str, Callable[[], Any]] = {
     "raise": _raise,
     "exit": _exit,
@@ -123,6 +138,7 @@ DEEDS: dict[str, Callable[[], Any]] = {
     "run_out": _run_out,
     "hog": _hog,
     "lose_data_worker": _lose_data_worker,
+    "wait_for_data_worker": _wait_for_data_worker,
     "blame_device": _blame_device,
     "leave_child": _leave_child,
 }
