@@ -1,4 +1,4 @@
-"""What an earlier version stored is still read: a kept file and a kept sweep of each schema there has been."""
+"""What an earlier version stored is still read: a kept file and a kept sweep of each schema."""
 
 from __future__ import annotations
 
