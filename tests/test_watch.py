@@ -112,8 +112,29 @@ def test_members_of_a_population_are_seen_as_runs_alone_are() -> None:
             assert seen.gradient_norm[step] == pytest.approx(wanted.gradient_norm[step], rel=0.02)
             assert seen.parameter_norm[step] == pytest.approx(wanted.parameter_norm[step], rel=0.02)
             assert seen.update_ratio[step] == pytest.approx(wanted.update_ratio[step], rel=0.02)
-        # No call of a module is there to be looked at.
-        assert seen.activations == () and wanted.activations != ()
+            # A unit more or less, of 64.
+            assert seen.dead_share[step] == pytest.approx(wanted.dead_share[step], abs=0.02)
+        assert seen.activations == wanted.activations != ()
+
+
+def test_a_look_at_a_population_changes_no_number_of_it() -> None:
+    # Its norms keep running statistics, its dropout a mask for each step.
+    words = ("workload=digits_cnn", "model=resnet", "model.width=4", "model.dropout=0.2", "budget.steps=6")
+    runs = [
+        [
+            msgspec.structs.replace(compose_run(*words, "budget.evaluations=2", watch), seed=seed)
+            for seed in range(2)
+        ]
+        for watch in ("watch=full", "watch=none")
+    ]
+    seen, unseen = (
+        [one for _, one, _ in train_together([Trainee(run) for run in some], MACHINE)] for some in runs
+    )
+    assert [one.engine for one in seen] == ["population"] * 2
+    assert watched(seen[0]).activations != () and unseen[0].watch is None
+    for one, other in zip(seen, unseen, strict=True):
+        assert one.curve.val_loss == other.curve.val_loss and one.search_loss == other.search_loss
+        assert one.curve.train_loss == other.curve.train_loss
 
 
 def test_what_is_not_finite_is_stored_as_none() -> None:

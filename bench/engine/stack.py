@@ -13,6 +13,7 @@ from torch import Tensor
 from bench import precision
 from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.cross_entropy import Columnwise
+from bench.engine.dead import DeadUnits
 from bench.engine.masks import Masks
 from bench.engine.member import Member
 from bench.engine.purity import Purity
@@ -54,6 +55,7 @@ class Stack:
         self.gradient_dtypes: set[torch.dtype] = set()
         self._is_trained = {name: one.requires_grad for name, one in self._skeleton.named_parameters()}
         self.samples = Samples(run, self._skeleton)
+        self._dead = DeadUnits(self._skeleton, self._run)
         self._work = {dim: self._make_work(dim) for dim in (0, None)}
         evaluate = make_evaluate(self._run, data)
         self._evaluate = Traced(evaluate) if self._is_traced else evaluate
@@ -83,7 +85,7 @@ class Stack:
                     assert member.average is not None
                     decay = member.average.advance()
                 torch._foreach_lerp_(list(self._averages.values()), list(self._weights.values()), 1 - decay)
-            self.samples.end(self._weights, {})
+            self.samples.end(self._weights, self._dead.take())
         self._purity.check()
         return losses
 
@@ -166,6 +168,8 @@ class Stack:
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the losses `(num_members,)` of one part of a batch, and the gradient of each weight."""
         self._masks.set_step(self._buffers, self.members, position)
+        if self.samples.is_due:
+            self._dead.look(self._weights, self._buffers, inputs, dim)
         losses, found = self._work[dim](dict(self._weights), self._buffers, inputs, targets)
         gradients = [found.get(name) for name in self._weights]
         self.gradient_dtypes = {one.dtype for one in found.values()}

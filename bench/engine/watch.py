@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bench.cost import Phase
+from bench.engine.dead import find_activations, listen
 from bench.engine.eager import Eager
 from bench.health import Watching
 from bench.spec import Run
@@ -39,13 +40,14 @@ class Samples:
 
     Attributes:
         steps: That are sampled; at any other nothing is done.
+        is_due: Whether the step that began last is one of them.
         names: Of the parameters, in the model's order.
     """
 
     def __init__(self, run: Run, model: nn.Module) -> None:
         self.steps = frozenset(list_steps(run.watch, run.budget.steps))
         self.names = [name for name, one in model.named_parameters() if one.requires_grad]
-        self._is_due = False
+        self.is_due = False
         self._rows: list[tuple[int, Tensor, Tensor | None, dict[str, Tensor]]] = []
         self._step = 0
         self._columns: list[Tensor] = []
@@ -54,8 +56,8 @@ class Samples:
 
     def begin(self, step: int, weights: Mapping[str, Tensor]) -> None:
         """Note the weights before the update, `(num_members, *shape)` each, by name."""
-        self._is_due = step in self.steps
-        if not self._is_due:
+        self.is_due = step in self.steps
+        if not self.is_due:
             return
         with torch.no_grad():
             each = [weights[name] for name in self.names]
@@ -64,7 +66,7 @@ class Samples:
 
     def add_gradients(self, gradients: Mapping[str, Tensor | None], scale: Tensor | None = None) -> None:
         """Note the gradients, of the same shapes as the weights, and the factor that their loss had."""
-        if not self._is_due:
+        if not self.is_due:
             return
         with torch.no_grad():
             zeros = self._columns[0][0] * 0
@@ -76,8 +78,8 @@ class Samples:
             self._scale = scale
 
     def end(self, weights: Mapping[str, Tensor], dead: Mapping[str, Tensor]) -> None:
-        """Note the update that the weights got, and the share of dead units by activation."""
-        if not self._is_due:
+        """Note the update that the weights got, and shares of dead units, `(num_members,)` by activation."""
+        if not self.is_due:
             return
         with torch.no_grad():
             each = [weights[name] for name in self.names]
@@ -94,9 +96,10 @@ class Samples:
             # (4, num_names, num_members)
             by_member = columns.double().permute(2, 1, 0).tolist()
             taken = taken or [[] for _ in by_member]
-            shares = {name: float(share) for name, share in dead.items()}
+            shares = {name: share.tolist() for name, share in dead.items()}
             for place, parameters in enumerate(by_member):
-                sample: Sample = {"step": step, "layers": self._join(parameters), "dead": shares}
+                own = {name: share[place] for name, share in shares.items()}
+                sample: Sample = {"step": step, "layers": self._join(parameters), "dead": own}
                 taken[place].append(sample | {"scale": None if scale is None else float(scale)})
         return taken
 
@@ -127,11 +130,7 @@ class Watcher:
         self.samples = Samples(run, model)
         # A compiled model has no calls of modules that could be looked at.
         is_plain = run.compile.name == "none"
-        self._activations = {
-            name: module
-            for name, module in model.named_modules()
-            if is_plain and isinstance(module, nn.ReLU | nn.ReLU6 | nn.Threshold)
-        }
+        self._activations = find_activations(model) if is_plain else {}
         self._hooks: list[torch.utils.hooks.RemovableHandle] = []
         self._dead: dict[str, list[Tensor]] = {}
         self._is_due = False
@@ -144,10 +143,7 @@ class Watcher:
             if self._is_due:
                 self._num_seen, self._dead = 0, {}
                 self.samples.begin(self._engine.position, self._stack())
-                self._hooks = [
-                    module.register_forward_hook(self._note(name))
-                    for name, module in self._activations.items()
-                ]
+                self._hooks = listen(self._activations, self._note)
         elif self._is_due and phase == "backward":
             self._num_seen += 1
             # Of an optimizer that asks for the loss again, the first time.
@@ -157,21 +153,14 @@ class Watcher:
                 for hook in self._hooks:
                     hook.remove()
         elif self._is_due and phase == "optimizer":
-            dead = {name: torch.stack(each).mean() for name, each in self._dead.items()}
+            dead = {name: torch.stack(each).mean()[None] for name, each in self._dead.items()}
             self.samples.end(self._stack(), dead)
 
     def _stack(self) -> dict[str, Tensor]:
         return {name: one.detach()[None] for name, one in self._weights.items()}
 
-    def _note(self, name: str) -> Any:
-        def note(_module: nn.Module, _inputs: Any, outputs: Tensor) -> None:
-            with torch.no_grad():
-                # Of images a unit is a channel, of anything else the last dimension.
-                unit = 1 if outputs.ndim == 4 else outputs.ndim - 1
-                others = [dim for dim in range(outputs.ndim) if dim != unit]
-                self._dead.setdefault(name, []).append((outputs.amax(others) <= 0).float().mean())
-
-        return note
+    def _note(self, name: str, share: Tensor) -> None:
+        self._dead.setdefault(name, []).append(share)
 
 
 def _norms(tensors: Sequence[Tensor]) -> Tensor:
