@@ -21,8 +21,8 @@ from bench.workers import Workers
 
 # Fewer steps in all are over before a trial would be.
 MIN_STEPS = 3000
-# Members that are tried: fewer gain little, more only gain.
-MIN_TRIED, MAX_TRIED = 2, 32
+# Members that are tried: fewer gain little, and on a CPU no more of them train together.
+MIN_TRIED, MAX_TRIED = 2, 64
 # How much faster a population has to be.
 MARGIN = 1.1
 
