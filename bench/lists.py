@@ -12,6 +12,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
 
+_MULTIRUN, _PLACES = {"-m", "--multirun"}, {"--config-dir", "-cd"}
 # A key, and the values it takes one after the other.
 Lists = list[tuple[str, list[Any]]]
 
@@ -21,13 +22,14 @@ def take_lists(words: Sequence[str]) -> tuple[list[str], Lists]:
 
     Hydra takes a quarter of a second for each job of a multirun, whose jobs may differ by a number alone.
     It still judges the key, and the first value. Lists of a group's members, of hydra's own keys and of
-    anything but plain values are left to it, as is all that stands beside flags other than `--multirun`.
+    anything but plain values are left to it, as is all that stands beside flags that ask for
+    something else than a multirun.
 
     Args:
         words: As Hydra would get them.
     """
-    flags = [word for word in words if word.startswith("-")]
-    if not flags or set(flags) - {"-m", "--multirun"}:
+    flags = {word.partition("=")[0] for word in words if word.startswith("-")}
+    if not flags & _MULTIRUN or flags - _MULTIRUN - _PLACES:
         return list(words), []
     keys = Counter(word.partition("=")[0].lstrip("+~") for word in words)
     kept, lists = [], []

@@ -71,6 +71,13 @@ def test_what_is_not_ours_is_left_to_hydra(words: list[str]) -> None:
     assert take_lists(words) == (words, [])
 
 
+def test_folders_of_ones_own_are_no_obstacle() -> None:
+    for place in (["--config-dir", "./more"], ["--config-dir=./more"], ["-cd", "a.b"]):
+        kept, lists = take_lists([*place, "-m", "model=a,b", "optimizer.lr=1,2e-3"])
+        assert kept == [*place, "-m", "model=a,b", "optimizer.lr=1"]
+        assert lists == [("optimizer.lr", [1, 0.002])]
+
+
 def test_each_value_of_a_list_is_judged() -> None:
     with hydra.initialize_config_dir(str(config_folder()), **VERSION), pytest.raises(SpecError, match="oops"):
         read(["workload=digits_mlp", "optimizer.lr=1e-3,oops"])

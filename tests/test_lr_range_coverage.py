@@ -56,12 +56,13 @@ def test_where_the_tuned_lr_lies(
     assert (pair.is_inside, pair.is_in_grid) == (is_inside, is_in_grid)
 
 
-def test_a_miss_says_on_which_side_and_what_it_costs() -> None:
+def test_a_miss_says_how_far_it_is_and_what_it_costs() -> None:
     assert make_pair(2, None).explain() == "the loss never fell in its test"
-    # 0.01 is a place from the best of 1.2, so 1.0 worse.
+    # 0.01 is a place from the best one, whose loss is 1.2, so 1.0 worse.
     above = make_pair(2, (0.001, 0.0001, 0.05)).explain()
-    assert above == "above the range; inside it 0.01 is best, its loss +83.3 %"
-    assert make_pair(1, (0.5, 0.2, 0.6)).explain() == "below the range; no lr inside it finished"
+    assert above == "0.30 decades above the range, in which 0.01 is best: a loss +83.3 %"
+    below = make_pair(1, (0.5, 0.2, 0.6)).explain()
+    assert below == "1.30 decades below the range, in which nothing finished"
 
 
 def test_what_is_not_known_does_not_count() -> None:
