@@ -6,7 +6,7 @@ from typing import Literal
 
 import pytest
 
-from bench.effort import RangeTest
+from bench.effort import LrRange, RangeTest
 from bench.result import SearchRecord, TrialRecord
 from bench.search.space import LR
 from tests.benchmarks.lr_range import Pair, write_counts, write_matrix, write_rows
@@ -35,7 +35,8 @@ def make_pair(
     test = RangeTest(
         runs=("b",), lrs=LRS, losses=(LRS,), num_steps=100, suggested=suggested, low=low, high=high
     )
-    return Pair("task", optimizer, search, test)
+    declared = LrRange(default=0.01, low=0.001, high=0.1, source="test")
+    return Pair("task", optimizer, declared, search, test)
 
 
 @pytest.mark.parametrize(
@@ -76,10 +77,12 @@ def test_what_is_not_known_does_not_count() -> None:
     assert all(one.unknown for one in unknown)
     pairs = [held, missed, *unknown]
     assert write_counts(pairs)[2:] == [
-        "| sgd | 1 of 1 | 1 of 1 | 1.00 | 1.00 |",
-        "| adam | 0 of 1 | 1 of 1 | 2.00 | 2.00 |",
-        "| all | 1 of 2 | 2 of 2 | 1.50 | 2.00 |",
+        "| sgd | 1 of 1 | 1 of 1 | 1 of 1 | 3.00 | 1.00 | 1.00 |",
+        "| adam | 0 of 1 | 1 of 1 | 1 of 1 | 2.70 | 2.00 | 2.00 |",
+        "| all | 1 of 2 | 2 of 2 | 2 of 2 | 2.85 | 1.50 | 2.00 |",
     ]
+    assert write_counts(unknown[:1])[2] == "| sgd | 0 of 0 | 0 of 0 | 0 of 0 | – | – | – |"  # noqa: RUF001
+    assert not make_pair(3, (0.1, 0.01, 1.0)).is_declared
     assert write_matrix([held, missed, unknown[0]._replace(optimizer="lion")])[2:] == [
         "| task | -1.00 | **-2.00** | (-1.00) |"
     ]
