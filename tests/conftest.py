@@ -21,7 +21,7 @@ PRELOADED = [
     "torch._dynamo",
     "bench.report.build",
     "tests.search.searching",
-    "optuna._gp.acqf_mixed",
+    "optuna._gp.optim_mixed",
     # Last: it keeps what the others made from the garbage collector.
     "tests.settled",
 ]
