@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+import sys
 import types
 import typing
 from collections.abc import Callable, Mapping
@@ -28,10 +29,7 @@ def locate(path: str, place: str) -> Any:
         return hydra.utils.get_object(path)
     except Exception as error:  # Hydra wraps whatever the imported module raises.
         module, _, name = path.rpartition(".")
-        try:
-            known = dir(hydra.utils.get_object(module))
-        except Exception:
-            known = []
+        known = dir(sys.modules[module]) if module in sys.modules else []
         if known and name not in known:
             raise BuildError(f"{place}: {module} has no '{name}'{nearest(name, known)}") from error
         reason = str(error.__cause__ or error).splitlines()[0]

@@ -119,6 +119,24 @@ def _run_door(
     main()
 
 
+def write_optimizer(folder: Path, name: str, code: str, *lines: str) -> None:
+    """Write a class of one's own, and a member of the group `optimizer` for it in `more/`.
+
+    Args:
+        folder: Where the commands run.
+        name: Of the class; its module and the member are called the same in small letters.
+        code: Of the module.
+        lines: More of the member's YAML.
+    """
+    module = name.lower()
+    (folder / f"{module}.py").write_text(code)
+    written = folder / "more" / "optimizer" / f"{module}.yaml"
+    written.parent.mkdir(parents=True, exist_ok=True)
+    search = "search: {lr: {default: 0.1, low: 0.001, high: 10.0, source: here}}"
+    known = (f"_target_: {module}.{name}", f"name: {module}", "lr: auto", search)
+    written.write_text("\n".join((*known, *lines, "")))
+
+
 class Sweep(msgspec.Struct):
     """What a sweep left on disk, read back."""
 

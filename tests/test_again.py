@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.commands import REPOSITORY, read_sweep, run_bench
+from tests.commands import REPOSITORY, read_sweep, run_bench, write_optimizer
 
 MINE = """
 import os
@@ -22,13 +22,6 @@ class Mine(torch.optim.SGD):
             raise OSError("no step today")
         return super().step(closure)
 """
-MINE_YAML = """
-_target_: mine.Mine
-name: mine
-lr: auto
-search:
-  lr: {default: 0.1, low: 0.001, high: 10.0, source: here}
-"""
 
 
 def ask_status(folder: Path) -> list[str]:
@@ -41,11 +34,9 @@ def ask_status(folder: Path) -> list[str]:
 
 
 def test_the_command_of_status_runs_only_what_is_missing_or_failed(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(MINE)
-    (tmp_path / "mine" / "optimizer").mkdir(parents=True)
-    (tmp_path / "mine" / "optimizer" / "mine.yaml").write_text(MINE_YAML)
+    write_optimizer(tmp_path, "Mine", MINE)
     command = (
-        "--config-dir", "mine", "-m", "optimizer=adam,mine", "workload=digits_mlp", "budget=smoke", "seeds=2",
+        "--config-dir", "more", "-m", "optimizer=adam,mine", "workload=digits_mlp", "budget=smoke", "seeds=2",
         "search=none", "meter=none", "report.sections=[]",
     )  # fmt: skip
     assert run_bench(*command, cwd=tmp_path, BREAKS="1").returncode == 3

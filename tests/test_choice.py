@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bench.result import Result
-from tests.commands import Sweep, read_sweep, run_bench, start_bench
+from tests.commands import Sweep, read_sweep, run_bench, start_bench, write_optimizer
 from tests.processes import wait_until
 
 MINE = """
@@ -30,22 +30,9 @@ class Mine(torch.optim.SGD):
             os.kill(os.getpid(), signal.SIGKILL)
         return super().step(closure)
 """
-MINE_YAML = """
-_target_: mine.Mine
-name: mine
-lr: auto
-search:
-  lr: {default: 0.1, low: 0.001, high: 10.0, source: here}
-"""
 QUIET = (
     "workload=digits_mlp", "search=none", "meter=none", "report.sections=[]", "place.workers=1",
 )  # fmt: skip
-
-
-def write_mine(folder: Path) -> None:
-    (folder / "mine.py").write_text(MINE)
-    (folder / "mine" / "optimizer").mkdir(parents=True)
-    (folder / "mine" / "optimizer" / "mine.yaml").write_text(MINE_YAML)
 
 
 def list_ends(sweep: Sweep) -> dict[str, list[Result]]:
@@ -65,9 +52,9 @@ def read_paths(folder: Path) -> dict[Path, int]:
 def test_whose_process_ends_is_tried_alone_and_the_others_finish(
     deed: str, words: tuple[str, ...], status: str, tmp_path: Path
 ) -> None:
-    write_mine(tmp_path)
+    write_optimizer(tmp_path, "Mine", MINE)
     command = (
-        "--config-dir", "mine", "-m", "optimizer=mine", "optimizer.lr=0.1,5", "schedule=constant",
+        "--config-dir", "more", "-m", "optimizer=mine", "optimizer.lr=0.1,5", "schedule=constant",
         "schedule.warmup=0", "budget=smoke", "seeds=1", "engine=population", *QUIET, *words,
     )  # fmt: skip
     done = run_bench(*command, cwd=tmp_path, **{deed: "1"})

@@ -19,7 +19,7 @@ from bench.result import Result
 from bench.store import Store
 from bench.wanted import Wanted
 from bench.workers import Workers
-from tests.commands import REPOSITORY, read_sweep, start_bench
+from tests.commands import REPOSITORY, read_sweep, start_bench, write_optimizer
 from tests.records import MACHINE, make_result, make_run
 from tests.test_workers import make_villain
 
@@ -145,19 +145,10 @@ class Counting(torch.optim.SGD):
         with open(os.environ["COUNTS"], "ab", buffering=0) as file:
             file.write(b"x")
 """
-COUNTING_YAML = """
-_target_: counting.Counting
-name: counting
-lr: auto
-search:
-  lr: {default: 0.1, low: 0.001, high: 10.0, source: here}
-"""
 
 
 def test_two_sweeps_over_the_same_grid_train_each_run_once(tmp_path: Path) -> None:
-    (tmp_path / "counting.py").write_text(COUNTING)
-    (tmp_path / "more" / "optimizer").mkdir(parents=True)
-    (tmp_path / "more" / "optimizer" / "counting.yaml").write_text(COUNTING_YAML)
+    write_optimizer(tmp_path, "Counting", COUNTING)
     counts = tmp_path / "counts"
     sweep = (
         "--config-dir", "more", "-m", "optimizer=counting,sgd", "workload=digits_mlp", "budget=smoke",

@@ -10,7 +10,7 @@ import pytest
 
 from bench.record import read_record
 from bench.result import Result
-from tests.commands import read_sweep, run_bench, start_bench
+from tests.commands import read_sweep, run_bench, start_bench, write_optimizer
 
 # What runs is looked at here; what a report shows of it, elsewhere.
 SMOKE = ("budget=smoke", "seeds=2", "meter=none", "search=none", "report.sections=[]")
@@ -23,14 +23,6 @@ SCALE = 1.0
 class Mine(torch.optim.SGD):
     def __init__(self, params, lr: float = 0.1, nudge: float = 0.0):
         super().__init__(params, lr=lr * SCALE + nudge)
-"""
-MINE_YAML = """
-_target_: mine.Mine
-name: mine
-lr: auto
-nudge: 0.0
-search:
-  lr: {default: 0.1, low: 0.001, high: 10.0, source: here}
 """
 
 
@@ -123,10 +115,7 @@ def test_a_class_of_ones_own_needs_no_file_of_ours(tmp_path: Path) -> None:
 def test_a_yaml_outside_the_tree_joins_a_sweep_and_editing_its_class_retrains_it_alone(
     tmp_path: Path,
 ) -> None:
-    (tmp_path / "mine.py").write_text(MINE)
-    folder = tmp_path / "more" / "optimizer"
-    folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text(MINE_YAML)
+    write_optimizer(tmp_path, "Mine", MINE, "nudge: 0.0")
     command = ("--config-dir", "more", "-m", "optimizer=adam,mine", *SMOKE)
 
     first = run_bench(*command, cwd=tmp_path)
@@ -165,12 +154,8 @@ def test_an_unreadable_result_is_said_once_and_made_again(tmp_path: Path) -> Non
 
 
 def test_a_failing_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
-    (tmp_path / "mine.py").write_text(
-        MINE + "\n    def step(self, closure):\n        raise OSError('no step today')\n"
-    )
-    folder = tmp_path / "more" / "optimizer"
-    folder.mkdir(parents=True)
-    (folder / "mine.yaml").write_text(MINE_YAML)
+    fails = MINE + "\n    def step(self, closure):\n        raise OSError('no step today')\n"
+    write_optimizer(tmp_path, "Mine", fails, "nudge: 0.0")
     done = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *SMOKE, cwd=tmp_path)
     assert done.returncode == 3
     failed, finished = read_sweep(tmp_path / "results").results

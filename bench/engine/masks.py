@@ -23,9 +23,9 @@ class Masks:
     def __init__(self, skeleton: nn.Module, members: Sequence[Member]) -> None:
         numbers = {layer: number for number, layer in enumerate(dropout.find_layers(skeleton))}
         self._layers = {name: numbers[one] for name, one in skeleton.named_modules() if one in numbers}
-        shares = [_read_shares(member) for member in members]
+        shares = {tuple(layer.p for layer in dropout.find_layers(member.model)) for member in members}
         # A share that all have in common stays a number: that is quicker.
-        self._do_shares_differ = any(share != shares[0] for share in shares)
+        self._do_shares_differ = len(shares) > 1
         if self._do_shares_differ:
             for layer in numbers:
                 layer.read_share()
@@ -34,12 +34,12 @@ class Masks:
         """Return the members' shares as buffers of the skeleton, stacked; none where they are the same."""
         if not self._do_shares_differ:
             return {}
-        shares, device = [_read_shares(member) for member in members], members[0].run.device
+        each, device = [dropout.find_layers(member.model) for member in members], members[0].run.device
         found: Tensors = {}
         for name, number in self._layers.items():
-            own = [dropout.Dropout(share[number]) for share in shares]
-            bounds = torch.tensor([one.bound for one in own], dtype=torch.int32, device=device)
-            scales = torch.tensor([one.scale for one in own], dtype=torch.float64, device=device)
+            own = [layers[number] for layers in each]
+            bounds = torch.tensor([layer.bound for layer in own], dtype=torch.int32, device=device)
+            scales = torch.tensor([layer.scale for layer in own], dtype=torch.float64, device=device)
             found |= {f"{name}.own_bound": bounds, f"{name}.own_scale": scales}
         return found
 
@@ -50,7 +50,3 @@ class Masks:
             keys = {seed: dropout.mask_key(seed, position, layer) for seed in seeds}
             made = torch.tensor([keys[member.dropout_seed] for member in members], dtype=torch.int32)
             buffers[f"{name}.key"].copy_(made)
-
-
-def _read_shares(member: Member) -> list[float]:
-    return [layer.p for layer in dropout.find_layers(member.model)]

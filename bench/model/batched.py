@@ -38,16 +38,20 @@ class _Called:
         return outputs
 
 
-class _Linear(torch.autograd.Function):
+class _Ruled(torch.autograd.Function):
+    """An operation whose rule under vmap is all that is asked of it: it is differentiated inside that."""
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
+        """Keep nothing: where this runs no gradient is asked for."""
+
+
+class _Linear(_Ruled):
     """A linear map that says what it is for a batch of weights; only there is it differentiated."""
 
     @staticmethod
     def forward(inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return F.linear(inputs, weight, bias)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep nothing: where this runs no gradient is asked for."""
 
     @staticmethod
     def vmap(
@@ -110,7 +114,7 @@ class _Normed:
         return outputs
 
 
-class _GroupNorm(torch.autograd.Function):
+class _GroupNorm(_Ruled):
     """A group norm of many models: their rows are as good as more rows of one, and the weights come after."""
 
     @staticmethod
@@ -118,10 +122,6 @@ class _GroupNorm(torch.autograd.Function):
         inputs: Tensor, weight: Tensor | None, bias: Tensor | None, num_groups: int, eps: float
     ) -> Tensor:
         return F.group_norm(inputs, num_groups, weight, bias, eps)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep nothing: where this runs no gradient is asked for."""
 
     @staticmethod
     def vmap(
@@ -146,16 +146,12 @@ class _GroupNorm(torch.autograd.Function):
         return outputs if inputs.device.type == "cuda" else outputs.to(inputs.dtype), 0
 
 
-class Attention(torch.autograd.Function):
+class Attention(_Ruled):
     """Scaled dot-product attention of many models: their heads are as good as more rows of one."""
 
     @staticmethod
     def forward(queries: Tensor, keys: Tensor, values: Tensor, is_causal: bool) -> Tensor:
         return F.scaled_dot_product_attention(queries, keys, values, is_causal=is_causal)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: Any, output: Any) -> None:
-        """Keep nothing: where this runs no gradient is asked for."""
 
     @staticmethod
     def vmap(

@@ -22,6 +22,7 @@ from bench.engine.single import Single
 from bench.errors import Unsupported
 from bench.spec import Compile, Run
 from bench.together import limit_members
+from tests.benchmarks.test_population import make_runs
 from tests.composing import compose_run
 
 # A small one of each kind: bound by overhead, by convolutions, by attention.
@@ -68,17 +69,6 @@ def make_arm(engine: Single | Population, run: Run, num_runs: int) -> Arm:
     return warm._replace(num_steps=max(MIN_STEPS, min(500, int(BLOCK_S / step_s))))
 
 
-def make_runs(run: Run, num: int) -> list[Run]:
-    """Return runs that differ in seed and lr."""
-    assert not isinstance(run.optimizer.lr, str)
-    lrs = [run.optimizer.lr * (0.3 + 0.7 * place / num) for place in range(num)]
-    optimizers = [msgspec.structs.replace(run.optimizer, lr=lr) for lr in lrs]
-    return [
-        msgspec.structs.replace(run, seed=seed, optimizer=optimizer)
-        for seed, optimizer in enumerate(optimizers)
-    ]
-
-
 def measure_memory(make: Callable[[], object], device: str) -> tuple[object, int | None]:
     """Return what is made, and the bytes that it holds on a CUDA device."""
     if device != "cuda":
@@ -92,7 +82,8 @@ def measure_memory(make: Callable[[], object], device: str) -> tuple[object, int
 
 def measure(workload: str, device: str) -> None:
     """Print a line for each number of members: its runs per second over those of the eager engine."""
-    run = compose_run("optimizer=adam", *WORKLOADS.get(workload, ()), workload=workload)
+    words = ("optimizer=adam", *WORKLOADS.get(workload, ()))
+    run = compose_run(*words, workload=workload)
     run = msgspec.structs.replace(run, device=device)
     arms = {"eager": make_arm(Single(run), run, 1)}
     if device == "cuda":
@@ -100,7 +91,8 @@ def measure(workload: str, device: str) -> None:
         with suppress(Unsupported):
             arms["graphs"] = make_arm(Single(graphed), graphed, 1)
     for num in (size for size in SIZES if size <= limit_members(run)):
-        runs = make_runs(run, num)
+        runs = make_runs(num, workload, *words)
+        runs = [msgspec.structs.replace(one, device=device) for one in runs]
 
         def make(runs: list[Run] = runs) -> Population:
             members = [Member(one) for one in runs]
