@@ -107,8 +107,6 @@ def _compose_all(config: DictConfig) -> None:
         return
     workload = HydraConfig.get().runtime.choices.get("workload")
     try:
-        if not isinstance(workload, str):
-            raise SpecError("workload: wants the name of one, or several as a multirun: -m workload=A,B")
         for varied in apply_lists(config, _lists):
             _studies.extend(read_studies(varied, workload))
     except (BenchError, OmegaConfBaseException) as error:

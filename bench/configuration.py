@@ -35,16 +35,18 @@ def config_folder() -> Path:
     raise SpecError(f"conf: no config.yaml in {package} or beside it; the installation is incomplete")
 
 
-def read_studies(config: DictConfig, workload: str) -> list[Study]:
+def read_studies(config: DictConfig, workload: object) -> list[Study]:
     """Convert a composed configuration into frozen records: one study per horizon.
 
     Args:
         config: As Hydra composed it.
-        workload: The chosen member of the group `workload`.
+        workload: The chosen member of the group `workload`; what else Hydra chooses there is refused.
 
     Raises:
         SpecError: A value is missing, unknown, of the wrong type, or out of range.
     """
+    if not isinstance(workload, str):
+        raise SpecError("workload: wants the name of one, or several as a multirun: -m workload=A,B")
     plain = _plain(config)
     own = _compose_own(workload)
     if absent := set(own) - set(plain):

@@ -61,7 +61,7 @@ class Watch(Record, frozen=True, kw_only=True):
     parameter_norm: tuple[tuple[float | None, ...], ...] = ()
     # Norm of the update over that of the weights, on an even sample of a layer's weights.
     update_ratio: tuple[tuple[float | None, ...], ...] = ()
-    # ReLU modules, and the share of their units that were 0 for the whole batch; none where runs are stacked.
+    # ReLU modules, and the share of their units that were 0 for the whole batch; none of a compiled model.
     activations: tuple[str, ...] = ()
     dead_share: tuple[tuple[float, ...], ...] = ()
     # Of the samples; None: the gradient has no bound.

@@ -8,8 +8,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bench.engine.stacked_tensors import Tensors
-
 Note = Callable[[str, Tensor], None]
 
 
@@ -30,45 +28,6 @@ def listen(activations: Mapping[str, nn.Module], note: Note) -> list[torch.utils
         return listening
 
     return [module.register_forward_hook(hook(name)) for name, module in activations.items()]
-
-
-class DeadUnits:
-    """The dead units of members that step together, from a forward pass of their own.
-
-    Args:
-        skeleton: The module that computes for all members.
-        run: Returns the outputs of one member: of its weights, buffers and inputs.
-    """
-
-    def __init__(self, skeleton: nn.Module, run: Callable[[Tensors, Tensors, Any], Any]) -> None:
-        self._activations = find_activations(skeleton)
-        self._run = run
-        self._parts: list[Tensors] = []
-
-    def look(self, weights: Tensors, buffers: Tensors, inputs: Any, dim: int | None) -> None:
-        """Note the shares for one part of a batch, which the weights have not been updated for."""
-        if not self._activations:
-            return
-
-        def compute(weights: Tensors, buffers: Tensors, inputs: Any) -> dict[str, Tensor]:
-            shares: dict[str, list[Tensor]] = {}
-            hooks = listen(self._activations, lambda name, share: shares.setdefault(name, []).append(share))
-            try:
-                self._run(weights, buffers, inputs)
-            finally:
-                for hook in hooks:
-                    hook.remove()
-            return {name: torch.stack(each).mean() for name, each in shares.items()}
-
-        # A norm's running statistics move with each pass: this one is none of theirs.
-        own = {name: buffer.clone() for name, buffer in buffers.items()}
-        with torch.no_grad():
-            self._parts.append(torch.func.vmap(compute, in_dims=(0, 0, dim))(weights, own, inputs))
-
-    def take(self) -> Tensors:
-        """Return the shares `(num_members,)` by activation, the mean over the parts since the last call."""
-        parts, self._parts = self._parts, []
-        return {name: torch.stack([one[name] for one in parts]).mean(0) for name in parts[0]} if parts else {}
 
 
 def _measure(outputs: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,8 +12,6 @@ from torch import Tensor
 
 from bench import precision
 from bench.data.dataset import DataSet, Inputs, Part
-from bench.engine.cross_entropy import Columnwise
-from bench.engine.dead import DeadUnits
 from bench.engine.masks import Masks
 from bench.engine.member import Member
 from bench.engine.purity import Purity
@@ -22,7 +20,8 @@ from bench.engine.traced import Traced
 from bench.engine.update import Update
 from bench.engine.validate import make_evaluate, validate_stacked
 from bench.engine.watch import Samples
-from bench.forward import read_outputs, split_rows, sum_loss
+from bench.engine.work import Work, mean_of_parts
+from bench.forward import split_rows
 from bench.model import batched
 from bench.together import find_kind
 
@@ -40,25 +39,22 @@ class Stack:
         run = members[0].run
         self.members = list(members)
         self._data = data
-        self._num_step_items = num_step_items
         self._batch_size, self._num_parts = run.budget.batch_size, run.budget.accumulate
         self._call = precision.make_call(run.precision, run.device)
-        # What is not ours may do otherwise from step to step, for reasons of its own.
-        self._is_traced = all(one.target.startswith("bench.") for one in (run.model, run.data))
         # What computes; its own weights are never used.
         self._skeleton = copy.deepcopy(members[0].model)
         self._purity = Purity(self._skeleton)
         batched.quicken(self._skeleton)
         self._masks = Masks(self._skeleton, members)
-        # Of the newest outputs and their loss, and of the gradients.
-        self.formats: tuple[torch.dtype, torch.dtype] | None = None
         self.gradient_dtypes: set[torch.dtype] = set()
-        self._is_trained = {name: one.requires_grad for name, one in self._skeleton.named_parameters()}
         self.samples = Samples(run, self._skeleton)
-        self._dead = DeadUnits(self._skeleton, self._run)
-        self._work = {dim: self._make_work(dim) for dim in (0, None)}
+        # Of the parts of the batch so far.
+        self._dead: list[Tensors] = []
+        # What is not ours may do otherwise from step to step, for reasons of its own.
+        is_traced = all(one.target.startswith("bench.") for one in (run.model, run.data))
+        self._work = Work(self._skeleton, self._run, data, num_step_items, is_traced=is_traced)
         evaluate = make_evaluate(self._run, data)
-        self._evaluate = Traced(evaluate) if self._is_traced else evaluate
+        self._evaluate = Traced(evaluate) if is_traced else evaluate
         self._gather()
 
     def __len__(self) -> int:
@@ -67,6 +63,7 @@ class Stack:
     def step(self, step: int) -> Tensor:
         """Take step number `step`; return the mean losses before the update, `(num_members,)`."""
         inputs, targets, dim = self._draw_batch(step)
+        self._dead = []
         self.samples.begin(step, self._weights)
         if self._num_parts == 1:
             losses, gradients = self._differentiate(inputs, targets, dim, step)
@@ -85,9 +82,14 @@ class Stack:
                     assert member.average is not None
                     decay = member.average.advance()
                 torch._foreach_lerp_(list(self._averages.values()), list(self._weights.values()), 1 - decay)
-            self.samples.end(self._weights, self._dead.take())
+            self.samples.end(self._weights, mean_of_parts(self._dead))
         self._purity.check()
         return losses
+
+    @property
+    def formats(self) -> tuple[torch.dtype, torch.dtype] | None:
+        """Of the newest outputs and their loss; None before the first step."""
+        return self._work.formats
 
     def keep(self, places: Sequence[int]) -> None:
         """Go on with some members only."""
@@ -168,41 +170,13 @@ class Stack:
     ) -> tuple[Tensor, list[Tensor | None]]:
         """Return the losses `(num_members,)` of one part of a batch, and the gradient of each weight."""
         self._masks.set_step(self._buffers, self.members, position)
-        if self.samples.is_due:
-            self._dead.look(self._weights, self._buffers, inputs, dim)
-        losses, found = self._work[dim](dict(self._weights), self._buffers, inputs, targets)
+        losses, found, dead = self._work(
+            dict(self._weights), self._buffers, inputs, targets, dim=dim, is_watched=self.samples.is_due
+        )
+        self._dead.append(dead)
         gradients = [found.get(name) for name in self._weights]
         self.gradient_dtypes = {one.dtype for one in found.values()}
         return losses, gradients
-
-    def _make_work(self, dim: int | None) -> Callable[..., tuple[Tensor, Tensors]]:
-        """Return the function from weights, buffers and a batch to losses and gradients by name."""
-
-        def compute(weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor) -> Tensor:
-            outputs = self._run(weights, buffers, inputs)
-            with Columnwise():
-                loss = sum_loss(self._data, outputs, targets) / self._num_step_items
-            self.formats = read_outputs(outputs).dtype, loss.dtype
-            return loss
-
-        spread = torch.func.vmap(compute, in_dims=(0, 0, dim, dim))
-
-        def work(weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor) -> Any:
-            weights = {name: weight.detach() for name, weight in weights.items()}
-            for name, weight in weights.items():
-                weight.requires_grad_(self._is_trained[name])
-            trained = {name: weight for name, weight in weights.items() if weight.requires_grad}
-            losses = spread(weights, buffers, inputs, targets)
-            ones = torch.ones_like(losses)
-            found = torch.autograd.grad(losses, list(trained.values()), ones, allow_unused=True)
-            gradients = {}
-            for name, gradient in zip(trained, found, strict=True):
-                # What the loss does not depend on has none.
-                if isinstance(gradient, Tensor):
-                    gradients[name] = gradient
-            return losses.detach(), gradients
-
-        return Traced(work) if self._is_traced else work
 
     def _run(self, weights: Tensors, buffers: Tensors, inputs: Inputs) -> Any:
         def model(*args: Any, **named: Any) -> Any:

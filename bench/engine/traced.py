@@ -15,6 +15,8 @@ from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
 _aten = torch.ops.aten
+# A graph's call, and the form of what comes of it.
+_Graph = tuple[Callable[..., Any], Any]
 
 
 class Traced:
@@ -25,37 +27,45 @@ class Traced:
 
     Args:
         function: Of nested dicts and lists of tensors, to such; it may differentiate inside.
+        has_aside: Whether it takes `is_whole`, and returns a tuple that ends with a dict, empty unless it is
+            true: what leads to that alone is then left out of the trace.
     """
 
-    def __init__(self, function: Callable[..., Any]) -> None:
+    def __init__(self, function: Callable[..., Any], *, has_aside: bool = False) -> None:
         self._function = function
+        self._has_aside = has_aside
         self._seen: set[Any] = set()
-        self._graphs: dict[Any, tuple[Callable[..., Any], Any] | None] = {}
+        self._graphs: dict[Any, dict[bool, _Graph] | None] = {}
 
-    def __call__(self, *args: Any) -> Any:
+    def __call__(self, *args: Any, is_whole: bool = True) -> Any:
         """Return what the function returns; no gradient flows through."""
         leaves, spec = pytree.tree_flatten(args)
         key = (spec, tuple((leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves))
         if key not in self._seen:
             # What comes once is not worth a trace.
             self._seen.add(key)
-            return self._function(*args)
+            return self._call(args, is_whole)
         if key not in self._graphs:
             self._graphs[key] = self._trace(leaves, spec)
         found = self._graphs[key]
         if found is None:
-            return self._function(*args)
-        graph, shape = found
+            return self._call(args, is_whole)
+        graph, shape = found[is_whole]
         with torch.no_grad():
             return pytree.tree_unflatten(graph(*leaves), shape)
 
-    def _trace(self, leaves: list[Tensor], spec: Any) -> tuple[Callable[..., Any], Any] | None:
-        shape = None
+    def _call(self, args: Any, is_whole: bool) -> Any:
+        return self._function(*args, **({"is_whole": is_whole} if self._has_aside else {}))
+
+    def _trace(self, leaves: list[Tensor], spec: Any) -> dict[bool, _Graph] | None:
+        whole = lean = None
 
         def flat(*leaves: Tensor) -> list[Tensor]:
-            nonlocal shape
-            outputs, shape = pytree.tree_flatten(self._function(*pytree.tree_unflatten(leaves, spec)))
-            return outputs
+            nonlocal whole, lean
+            outputs = self._call(pytree.tree_unflatten(leaves, spec), is_whole=True)
+            lean = pytree.tree_structure((*outputs[:-1], {})) if self._has_aside else None
+            flattened, whole = pytree.tree_flatten(outputs)
+            return flattened
 
         try:
             # Copies: what it changes in place must not be changed once more than it is called.
@@ -66,7 +76,10 @@ class Traced:
             return None
         _shorten(graph.graph)
         graph.recompile()
-        return graph.forward, shape
+        found = {True: (graph.forward, whole)}
+        if lean is not None:
+            found[False] = (_keep_outputs(graph, lean.num_leaves).forward, lean)
+        return found
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -82,6 +95,15 @@ def _shorten(graph: fx.Graph) -> None:
             node.replace_all_uses_with(node.args[0])
             graph.erase_node(node)
     graph.eliminate_dead_code()
+
+
+def _keep_outputs(graph: fx.GraphModule, num: int) -> fx.GraphModule:
+    """Return the graph with only the first of its outputs, and what leads to them."""
+    kept = fx.Graph()
+    outputs: Any = kept.graph_copy(graph.graph, {})
+    kept.output(outputs[:num])
+    kept.eliminate_dead_code()
+    return fx.GraphModule(graph, kept)
 
 
 def _is_idle(node: fx.Node) -> bool:

@@ -32,3 +32,19 @@ def test_the_third_call_goes_by_the_trace() -> None:
     # Another shape is another function.
     traced(weights, torch.randn(6, 4, generator=stream))
     assert calls[-1] == 6
+
+
+def test_what_is_wanted_now_and_then_is_left_out_of_all_other_calls() -> None:
+    def work(inputs: Tensor, *, is_whole: bool) -> tuple[Tensor, dict[str, Tensor]]:
+        return inputs * 2, {"mean": inputs.mean().sinh()} if is_whole else {}
+
+    traced = Traced(work, has_aside=True)
+    for number in range(6):
+        inputs = torch.full((3,), float(number))
+        is_whole = number % 3 == 0
+        with torch.autograd.profiler.profile() as seen:
+            doubled, aside = traced(inputs, is_whole=is_whole)
+        assert torch.equal(doubled, inputs * 2)
+        assert aside == ({"mean": inputs.mean().sinh()} if is_whole else {})
+        if number > 1:
+            assert ("aten::sinh" in {event.name for event in seen.function_events}) == is_whole
