@@ -39,6 +39,11 @@ def prepare(run: Run) -> tuple[nn.Module, torch.optim.Optimizer, DataSet]:
 def set_mode(model: nn.Module, optimizer: Any, *, is_training: bool) -> None:
     """Switch a model, and an optimizer that has modes, to training or to evaluation."""
     model.train(is_training)
+    set_optimizer_mode(optimizer, is_training=is_training)
+
+
+def set_optimizer_mode(optimizer: Any, *, is_training: bool) -> None:
+    """Switch an optimizer that has modes to training or to evaluation."""
     # Schedule-free optimizers evaluate at other weights than they train.
     switch = getattr(optimizer, "train" if is_training else "eval", None)
     if callable(switch):

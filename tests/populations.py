@@ -183,5 +183,33 @@ def print_table(steps: int, models: Sequence[str]) -> None:
         print(f"| {model} |", " | ".join(row), "|", flush=True)
 
 
+# In float32: what a workload takes, cut to so many steps, and what lets two thread counts share its products.
+SINGLE = {
+    "digits_mlp": (),
+    "digits_mlp, batch 512": ("budget.batch_size=512",),
+    "digits_cnn": (),
+    "photo_mlp": (),
+    "kjv_gpt": (),
+    "digits_denoiser": (),
+}
+
+
+def print_noise(steps: int, workloads: Sequence[str]) -> None:
+    """Print how far float32 losses of a population are from eager ones, and those of two threads from one's."""
+    print("| workload | optimizer | population | two threads | steps |\n|---|---|---|---|---|")
+    for workload in workloads:
+        words = (*SINGLE[workload], f"budget.steps={steps}", "budget.evaluations=2")
+        for name in ("sgd", "momentum", "adam", "adamw"):
+            base = compose_run(f"optimizer={name}", *words, workload=workload.partition(",")[0])
+            runs = [replace(base, seed=seed) for seed in range(3)]
+            alone = train_each(runs)
+            together = find_worst(train_all(runs), alone, is_all=False)
+            threads = find_worst(train_each([replace(run, threads=2) for run in runs]), alone, is_all=False)
+            print(f"| {workload} | {name} | {together:.0e} | {threads:.0e} | {steps} |", flush=True)
+
+
 if __name__ == "__main__":
-    print_table(int(sys.argv[1]), sys.argv[2:] or list(MODELS))
+    if sys.argv[1] == "float32":
+        print_noise(int(sys.argv[2]), sys.argv[3:] or list(SINGLE))
+    else:
+        print_table(int(sys.argv[1]), sys.argv[2:] or list(MODELS))

@@ -17,7 +17,7 @@ from bench.engine.member import Member
 from bench.engine.stack import Stack
 from bench.engine.watch import Sample
 from bench.forward import read_outputs, widen
-from bench.prepare import set_mode
+from bench.prepare import set_mode, set_optimizer_mode
 
 
 class Population:
@@ -61,9 +61,9 @@ class Population:
         return losses[0] if len(losses) == 1 else torch.cat(losses)
 
     def set_mode(self, *, is_training: bool) -> None:
-        """Switch models and optimizers."""
+        """Switch optimizers that have modes; the members' models compute nothing themselves."""
         for member in self.members:
-            set_mode(member.model, member.optimizer, is_training=is_training)
+            set_optimizer_mode(member.optimizer, is_training=is_training)
         for stack in self._stacks:
             stack.refresh()
 

@@ -45,6 +45,7 @@ class Update:
         self._weights = [dict(member.model.named_parameters()) for member in members]
         self._rule = self._find_rule()
         self._step = 0
+        self._is_published = False
         if self._rule is None and needs_closure(members[0].optimizer):
             raise Unsupported(f"{type(members[0].optimizer).__name__} asks for the loss itself in its step")
         if self._rule is None:
@@ -64,7 +65,7 @@ class Update:
             weights: `(num_members, *shape)` each, by name.
             gradients: Of the weights, in their order; None: this step's loss does not depend on them.
         """
-        self._step = step
+        self._step, self._is_published = step, False
         named = {name: one for name, one in zip(self._names, gradients, strict=True) if one is not None}
         if self._rule is None:
             self._take_turns(named)
@@ -94,8 +95,9 @@ class Update:
 
     def publish(self) -> None:
         """Give each member's optimizer views of its state, under the names of its class."""
-        if self._rule is None:
+        if self._rule is None or self._is_published:
             return
+        self._is_published = True
         for place, member in enumerate(self._members):
             for number, group in enumerate(member.optimizer.param_groups):
                 group["lr"] = member.lrs[number][self._step]

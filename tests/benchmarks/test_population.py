@@ -139,6 +139,7 @@ def test_by_optimizer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     ("workload", "overrides", "num", "rounds"),
     [
         ("digits_mlp", BATCH_32, 64, 3),
+        ("digits_mlp", BATCH_32, 256, 3),
         ("digits_mlp", (), 36, 3),
         ("mnist1d_mlp", ("budget.steps=300",), 36, 3),
         ("photo_mlp", ("budget.steps=100",), 36, 3),
