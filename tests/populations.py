@@ -195,7 +195,7 @@ SINGLE = {
 
 
 def print_noise(steps: int, workloads: Sequence[str]) -> None:
-    """Print how far float32 losses of a population are from eager ones, and those of two threads from one's."""
+    """Print how far float32 losses of a population are from eager ones, and two threads' from one's."""
     print("| workload | optimizer | population | two threads | steps |\n|---|---|---|---|---|")
     for workload in workloads:
         words = (*SINGLE[workload], f"budget.steps={steps}", "budget.evaluations=2")

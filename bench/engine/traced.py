@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from typing import Any
 
 import torch
@@ -17,6 +17,9 @@ from torch.utils import _pytree as pytree
 _aten = torch.ops.aten
 # A graph's call, and the form of what comes of it.
 _Graph = tuple[Callable[..., Any], Any]
+# Of this process, by purpose and shapes; None: it can't be traced. Rounds of a search come in a few sizes.
+_traces: dict[Any, dict[bool, _Graph] | None] = {}
+_MOST_TRACES = 32
 
 
 class Traced:
@@ -27,27 +30,31 @@ class Traced:
 
     Args:
         function: Of nested dicts and lists of tensors, to such; it may differentiate inside.
+        purpose: What stands for everything beside the tensors that the function depends on: those that were
+            made for the same have one trace.
         has_aside: Whether it takes `is_whole`, and returns a tuple that ends with a dict, empty unless it is
             true: what leads to that alone is then left out of the trace.
     """
 
-    def __init__(self, function: Callable[..., Any], *, has_aside: bool = False) -> None:
+    def __init__(self, function: Callable[..., Any], purpose: Hashable, *, has_aside: bool = False) -> None:
         self._function = function
+        self._purpose = purpose
         self._has_aside = has_aside
         self._seen: set[Any] = set()
-        self._graphs: dict[Any, dict[bool, _Graph] | None] = {}
 
     def __call__(self, *args: Any, is_whole: bool = True) -> Any:
         """Return what the function returns; no gradient flows through."""
         leaves, spec = pytree.tree_flatten(args)
-        key = (spec, tuple((leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves))
+        key = (self._purpose, spec, tuple((leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves))
         if key not in self._seen:
             # What comes once is not worth a trace.
             self._seen.add(key)
             return self._call(args, is_whole)
-        if key not in self._graphs:
-            self._graphs[key] = self._trace(leaves, spec)
-        found = self._graphs[key]
+        if key not in _traces:
+            if len(_traces) >= _MOST_TRACES:
+                del _traces[next(iter(_traces))]
+            _traces[key] = self._trace(leaves, spec)
+        found = _traces[key]
         if found is None:
             return self._call(args, is_whole)
         graph, shape = found[is_whole]

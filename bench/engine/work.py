@@ -24,7 +24,7 @@ class Work:
         run: Returns the outputs of one member: of its weights, buffers and inputs.
         data: Whose losses they are.
         num_step_items: Items of one step of one member.
-        is_traced: Whether what is done in one call is what is done in all of them.
+        purpose: What all that is done follows from, beside the tensors; None: there is no such thing.
 
     Attributes:
         formats: Of the newest outputs and their loss; None before the first call.
@@ -36,17 +36,16 @@ class Work:
         run: Callable[[Tensors, Tensors, Inputs], Any],
         data: DataSet,
         num_step_items: int,
-        *,
-        is_traced: bool,
+        purpose: bytes | None,
     ) -> None:
         self._run, self._data, self._num_step_items = run, data, num_step_items
         self._is_trained = {name: one.requires_grad for name, one in skeleton.named_parameters()}
         self._activations = find_activations(skeleton)
         self.formats: tuple[torch.dtype, torch.dtype] | None = None
-        each = {dim: self._make(dim) for dim in (0, None)}
-        self._by_dim = {
-            dim: Traced(work, has_aside=True) if is_traced else work for dim, work in each.items()
-        }
+        self._by_dim = {dim: self._make(dim) for dim in (0, None)}
+        if purpose is not None:
+            for dim, work in self._by_dim.items():
+                self._by_dim[dim] = Traced(work, ("work", dim, purpose), has_aside=True)
 
     def __call__(
         self,

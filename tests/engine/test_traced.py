@@ -18,7 +18,7 @@ def test_the_third_call_goes_by_the_trace() -> None:
         found = torch.autograd.grad(loss, list(own.values()))
         return loss.detach(), dict(zip(own, found, strict=True))
 
-    traced, stream = Traced(work), torch.Generator().manual_seed(0)
+    traced, stream = Traced(work, object()), torch.Generator().manual_seed(0)
     weights = {"w": torch.randn(3, 4, generator=stream), "b": torch.randn(3, generator=stream)}
     for number in range(4):
         inputs = torch.randn(5, 4, generator=stream)
@@ -38,7 +38,7 @@ def test_what_is_wanted_now_and_then_is_left_out_of_all_other_calls() -> None:
     def work(inputs: Tensor, *, is_whole: bool) -> tuple[Tensor, dict[str, Tensor]]:
         return inputs * 2, {"mean": inputs.mean().sinh()} if is_whole else {}
 
-    traced = Traced(work, has_aside=True)
+    traced = Traced(work, object(), has_aside=True)
     for number in range(6):
         inputs = torch.full((3,), float(number))
         is_whole = number % 3 == 0
@@ -48,3 +48,18 @@ def test_what_is_wanted_now_and_then_is_left_out_of_all_other_calls() -> None:
         assert aside == ({"mean": inputs.mean().sinh()} if is_whole else {})
         if number > 1:
             assert ("aten::sinh" in {event.name for event in seen.function_events}) == is_whole
+
+
+def test_what_was_made_for_the_same_shares_a_trace() -> None:
+    calls = []
+
+    def work(inputs: Tensor) -> Tensor:
+        calls.append(len(inputs))
+        return inputs * 2
+
+    purpose, inputs = object(), torch.ones(3)
+    for each in (Traced(work, purpose), Traced(work, purpose), Traced(work, object())):
+        for _ in range(3):
+            assert torch.equal(each(inputs), inputs * 2)
+    # Each as it comes the first time; the second of one purpose is never traced.
+    assert len(calls) == 2 + 1 + 2
