@@ -16,6 +16,7 @@ import pandas as pd
 import seaborn as sns
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure as Drawing
 from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
@@ -126,17 +127,18 @@ def finish(
     is_folded: bool = False,
 ) -> Figure:
     """Return a drawing as SVG and PNG beside its data; undated, so that equal data gives equal bytes."""
-    svg, png = io.BytesIO(), io.BytesIO()
-    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
-    drawing.savefig(svg, format="svg", metadata=nothing)
+    svg, png = io.StringIO(), io.BytesIO()
+    # Not by `savefig`, which draws everything once more before it draws.
+    FigureCanvasSVG(drawing).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
     # The places that were found for the first hold for the second: they are half of the time.
     drawing.set_layout_engine("none")
-    drawing.savefig(png, format="png", dpi=DPI, metadata={"Software": None})
+    drawing.set_dpi(DPI)
+    FigureCanvasAgg(drawing).print_png(png, metadata={"Software": None})
     return Figure(
         name=name,
         caption=caption,
         alt=alt,
-        svg=_round(svg.getvalue().decode()).encode(),
+        svg=_round(svg.getvalue()).encode(),
         png=png.getvalue(),
         data=data,
         is_picture=is_picture,
