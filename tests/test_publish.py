@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import resource
 from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,7 @@ from tests.records import MACHINE, make_result
 # All that publishing asks of the system.
 CALLS = ("mkdir", "open", "write", "fsync", "close", "link", "replace", "unlink", "stat", "listdir")
 DEAD, REFUSED, UNREACHED = 9, 3, 7
+Places = Callable[..., Iterator[tuple[Path, int]]]
 FINISHED = make_result()
 FAILED = make_result(status="failed", detail="no reason", val_loss=None, search_loss=None)
 
@@ -85,26 +87,50 @@ def publish_with(fault: Callable[..., Any], place: int, root: Path, result: Resu
         os._exit(code)
 
 
-def list_places(fault: Callable[..., Any], tmp_path: Path, result: Result) -> Iterator[tuple[Path, int]]:
+def publish_each(fault: Callable[..., Any], folder: Path, result: Result, is_linkless: bool) -> list[int]:
+    """Publish into new stores, with a fault at each call that this takes; return the exit codes."""
+    codes: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        if is_linkless:
+            patch.setattr(os, "link", refuse_link)
+        while UNREACHED not in codes:
+            place = len(codes) + 1
+            codes.append(publish_with(fault, place, folder / str(place), result))
+    return codes[:-1]
+
+
+def refuse_link(*_: object) -> None:
+    raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
+
+
+@pytest.fixture(scope="module")
+def small() -> Iterator[ProcessPoolExecutor]:
+    """Return a process that has imported next to nothing: what is forked from this one costs far more."""
+    with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as pool:
+        yield pool
+
+
+@pytest.fixture
+def list_places(small: ProcessPoolExecutor, tmp_path: Path) -> Places:
     """Yield a store and an exit code for a fault at each call that publishing makes."""
-    place = 1
-    while True:
-        root = tmp_path / str(place)
-        code = publish_with(fault, place, root, result)
-        if code == UNREACHED:
-            assert place > 20
-            return
-        yield root, code
-        place += 1
+
+    def each(
+        fault: Callable[..., Any], result: Result, *, is_linkless: bool = False
+    ) -> Iterator[tuple[Path, int]]:
+        codes = small.submit(publish_each, fault, tmp_path, result, is_linkless).result()
+        assert len(codes) >= 20
+        return ((tmp_path / str(number), code) for number, code in enumerate(codes, 1))
+
+    return each
 
 
 @pytest.mark.parametrize("fault", [die, die_torn, write_short, be_full, fail])
 @pytest.mark.parametrize("result", [FINISHED, FAILED], ids=["settled", "attempt"])
 def test_a_fault_at_any_call_leaves_all_or_nothing(
-    fault: Callable[..., Any], result: Result, tmp_path: Path
+    fault: Callable[..., Any], result: Result, list_places: Places
 ) -> None:
     codes = set()
-    for root, code in list_places(fault, tmp_path, result):
+    for root, code in list_places(fault, result):
         codes.add(code)
         store = Store(root)
 
@@ -125,8 +151,8 @@ def test_a_fault_at_any_call_leaves_all_or_nothing(
     assert codes == wanted[fault]
 
 
-def test_a_full_disk_leaves_no_temporary_file(tmp_path: Path) -> None:
-    for root, code in list_places(be_full, tmp_path, FINISHED):
+def test_a_full_disk_leaves_no_temporary_file(list_places: Places) -> None:
+    for root, code in list_places(be_full, FINISHED):
         if code == REFUSED:
             assert len(list(root.rglob(".tmp.*"))) == 0
 
@@ -231,13 +257,10 @@ def test_without_hard_links_the_first_still_wins(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [die, die_torn, be_full])
 def test_without_hard_links_too_a_fault_leaves_all_or_nothing(
-    fault: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    fault: Callable[..., Any], list_places: Places, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(*_: object) -> None:
-        raise OSError(errno.EOPNOTSUPP, os.strerror(errno.EOPNOTSUPP))
-
-    monkeypatch.setattr(os, "link", refuse)
-    for root, _ in list_places(fault, tmp_path, FINISHED):
+    monkeypatch.setattr(os, "link", refuse_link)
+    for root, _ in list_places(fault, FINISHED, is_linkless=True):
         store = Store(root)
         assert store.find(FINISHED.id, MACHINE) in (None, FINISHED)
         # Whoever died holding the lock holds nothing up.
