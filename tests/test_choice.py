@@ -71,7 +71,7 @@ def test_whose_process_ends_is_tried_alone_and_the_others_finish(
 
 def test_a_sweep_that_is_asked_to_stop_saves_each_and_goes_on(tmp_path: Path) -> None:
     command = (
-        "-m", "optimizer=sgd,adam", "budget.steps=6000", "budget.evaluations=30", "seeds=2",
+        "-m", "optimizer=sgd,adam", "budget.steps=2500", "budget.evaluations=30", "seeds=2",
         "engine=population", "place.checkpoint_s=0.05", *QUIET,
     )  # fmt: skip
     sweep = start_bench(*command, cwd=tmp_path)

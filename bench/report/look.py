@@ -127,25 +127,35 @@ def finish(
     is_folded: bool = False,
 ) -> Figure:
     """Return a drawing as SVG and PNG beside its data; undated, so that equal data gives equal bytes."""
-    svg, png = io.StringIO(), io.BytesIO()
-    # Not by `savefig`, which draws everything once more before it draws.
-    FigureCanvasSVG(drawing).print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
-    # The places that were found for the first hold for the second: they are half of the time.
-    drawing.set_layout_engine("none")
-    drawing.set_dpi(DPI)
-    FigureCanvasAgg(drawing).print_png(png, metadata={"Software": None})
+    svg, png = render(drawing)
     return Figure(
         name=name,
         caption=caption,
         alt=alt,
-        svg=_round(svg.getvalue()).encode(),
-        png=png.getvalue(),
+        svg=_round(svg).encode(),
+        png=png,
         data=data,
         is_picture=is_picture,
         is_wide=is_wide,
         series=tuple(dict.fromkeys(series)),
         is_folded=is_folded,
     )
+
+
+def render(drawing: Drawing) -> tuple[str, bytes]:
+    """Return a drawing as SVG and as PNG.
+
+    Not by `savefig`, which draws everything once more before it draws.
+    """
+    svg, png = io.StringIO(), io.BytesIO()
+    canvas: Any = FigureCanvasSVG(drawing)
+    canvas.print_svg(svg, metadata=dict.fromkeys(("Date", "Creator", "Format", "Type")))
+    # The places that were found for the first hold for the second: they are half of the time.
+    drawing.set_layout_engine("none")
+    drawing.set_dpi(DPI)
+    canvas = FigureCanvasAgg(drawing)
+    canvas.print_png(png, metadata={"Software": None})
+    return svg.getvalue(), png.getvalue()
 
 
 def name_series(label: str) -> str:

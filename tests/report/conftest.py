@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -10,11 +11,14 @@ from typing import Any
 
 import pytest
 
+from bench.report import look
 from bench.report.build import build, default_sections
-from bench.report.look import Drawing
 from bench.spec import Study
 from tests.sweeps import make_study, write_sweep
 
+DOT = base64.b64decode(
+    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
+)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GOLDEN: tuple[tuple[str, list[float | str]], ...] = (
     ("adamw", [0.0100, 0.0102, 0.0103]),
@@ -48,11 +52,15 @@ def undrawn() -> Iterator[None]:
     For tests of what stands beside them; the golden sweep's and all others' are drawn.
     """
 
-    def leave_empty(drawing: Drawing, file: Any, *, format: str, **kwargs: Any) -> None:
-        file.write(b"<svg></svg>" if format == "svg" else b"")
-
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(Drawing, "savefig", leave_empty)
+        patch.setattr(look, "render", lambda _: ("<svg></svg>", DOT))
+        yield
+
+
+@pytest.fixture(scope="module")
+def undrawn_module() -> Iterator[None]:
+    """Build all reports of a module's own undrawn."""
+    with undrawn():
         yield
 
 

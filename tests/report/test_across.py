@@ -19,6 +19,8 @@ from bench.stats import adjust_fdr, pool_effects
 from tests.arenas import BETTER, REFERENCE, TIED, WORSE, Ends, move, write_arenas
 from tests.sweeps import make_search, make_study, make_tuned_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SECTIONS = [module.__name__ for module in (answer, results, across, method)]
 
 

@@ -19,6 +19,8 @@ from tests.arenas import BETTER, REFERENCE, TIED, WORSE, write_arenas
 from tests.report.test_build import is_narrow
 from tests.sweeps import make_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 NUM_SEEDS = 5
 # Optimizer -> its best lr, and how far above the reference's it ends there.
 PLANTED = {"adamw": (1e-3, 1.0), "adam": (1e-3, 1.001), "sgd": (1e-2, 1.5)}

@@ -17,6 +17,8 @@ from bench.result import SearchRecord
 from bench.spec import Study
 from tests.sweeps import make_search, make_tuned_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 GRID = (1e-4, 1e-3, 1e-2)
 LOSSES = [0.0100, 0.0102, 0.0103]
 WORSE = [0.0190, 0.0191, 0.0193]

@@ -19,6 +19,8 @@ from bench.result import Cost
 from bench.spec import Compile, Data, Precision, Recompute, Study
 from tests.sweeps import make_bare_cost, make_cost, make_gpu_cost, make_ratio, make_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 LOSSES = [0.0100, 0.0102, 0.0103]
 Ends = Sequence[float | str]
 

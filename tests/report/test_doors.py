@@ -15,6 +15,8 @@ from bench.report.load import load
 from tests.report.conftest import undrawn
 from tests.sweeps import make_machine, make_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 RESULTS = ("bench.report.section.results",)
 
 

@@ -34,6 +34,8 @@ from tests.sweeps import (
     write_sweep,
 )
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 SECTION = [factors.__name__]
 Ends = Sequence[float | str]
 

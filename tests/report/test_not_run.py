@@ -17,6 +17,8 @@ from bench.report.verdict import judge
 from tests.arenas import BETTER, REFERENCE, TIED, WORSE, Ends, move, write_arenas
 from tests.sweeps import make_search, make_study, make_tuned_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 REASON = (
     "not run: wants the Debian package dataset-fashion-mnist (apt-get install dataset-fashion-mnist), "
     "or data.root="

@@ -27,6 +27,8 @@ from bench.stats import smallest_gap
 from tests.arenas import move
 from tests.sweeps import make_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 PLAIN = "python -m bench -m workload=task0 optimizer=adam,sgd search=none seeds=5"
 FROZEN = {"adam": {"val_loss": 1.0, "sd": 0.01, "n": 5}, "sgd": {"val_loss": 1.2, "sd": 0.01, "n": 5}}
 

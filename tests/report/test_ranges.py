@@ -12,6 +12,8 @@ from bench.effort import RangeTest
 from bench.report.build import build, default_sections
 from tests.sweeps import make_search, make_tuned_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 LRS = tuple(10 ** (index / 4 - 6) for index in range(25))
 TRIED = {lr: [0.01 + abs(lr - 1e-3)] * 3 for lr in (1e-4, 3e-4, 1e-3, 3e-3, 1e-2)}
 ENDS: list[float | str] = [0.010, 0.011, 0.012]

@@ -19,6 +19,8 @@ from bench.report.unbeaten import count_unbeaten, find_unbeaten, write_headline
 from tests.arenas import BETTER, REFERENCE, TIED, WORSE, Ends, move, write_arenas
 from tests.sweeps import make_search, make_study, make_tuned_study, write_sweep
 
+pytestmark = pytest.mark.usefixtures("undrawn_module")
+
 TRIO: dict[str, Ends] = {"adamw": REFERENCE, "adam": TIED, "sgd": WORSE}
 
 
