@@ -14,6 +14,9 @@ from tests.commands import read_sweep, run_bench, start_bench, write_optimizer
 
 # What runs is looked at here; what a report shows of it, elsewhere.
 SMOKE = ("budget=smoke", "seeds=2", "meter=none", "search=none", "report.sections=[]")
+DIGITS = ("workload=digits_mlp", *SMOKE)
+# What a step costs, as roughly as it can be measured.
+ROUGH = ("meter.seconds=0.02", "meter.warmup_steps=3")
 
 MINE = """
 import torch
@@ -27,7 +30,7 @@ class Mine(torch.optim.SGD):
 
 
 def test_a_sweep_ends_in_a_report_and_a_second_one_trains_nothing(tmp_path: Path) -> None:
-    command = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=3", "search=none")
+    command = ("-m", "optimizer=adam,adamw", "budget=smoke", "seeds=3", "search=none", *ROUGH)
     first = run_bench(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     sweep = read_sweep(tmp_path / "results")
@@ -54,7 +57,7 @@ def test_a_sweep_ends_in_a_report_and_a_second_one_trains_nothing(tmp_path: Path
 
 
 def test_a_single_run_ends_in_the_same_report(tmp_path: Path) -> None:
-    done = run_bench("budget=smoke", "workload=digits_mlp", "seeds=1", "search=none", cwd=tmp_path)
+    done = run_bench("budget=smoke", "workload=digits_mlp", "seeds=1", "search=none", *ROUGH, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "digits_mlp*" in done.stdout and "adamw" in done.stdout
     assert (read_sweep(tmp_path / "results").folder / "report.html").exists()
@@ -69,7 +72,7 @@ def test_smoke_is_the_named_workload_at_ten_steps(tmp_path: Path) -> None:
 
 
 def test_depth_changes_the_model(tmp_path: Path) -> None:
-    assert run_bench("-m", "model.depth=2,3", *SMOKE, cwd=tmp_path).returncode == 0
+    assert run_bench("-m", "model.depth=2,3", *DIGITS, cwd=tmp_path).returncode == 0
     two, three = read_sweep(tmp_path / "results").results
     assert three[0].num_params - two[0].num_params == 64 * 64 + 64
 
@@ -104,10 +107,10 @@ def test_a_model_that_does_not_fit_is_a_row(tmp_path: Path) -> None:
 
 def test_a_class_of_ones_own_needs_no_file_of_ours(tmp_path: Path) -> None:
     custom = ("optimizer=custom", "optimizer._target_=torch.optim.RMSprop", "optimizer.name=rmsprop")
-    done = run_bench(*custom, *SMOKE, cwd=tmp_path)
+    done = run_bench(*custom, *DIGITS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "rmsprop" in done.stdout
-    plus = run_bench(*custom, "+optimizer.alpha=0.9", *SMOKE, cwd=tmp_path)
+    plus = run_bench(*custom, "+optimizer.alpha=0.9", *DIGITS, cwd=tmp_path)
     assert plus.returncode == 0, plus.stderr
     assert read_sweep(tmp_path / "results").studies[0].study.optimizer.args == {"alpha": 0.9}
 
@@ -116,7 +119,7 @@ def test_a_yaml_outside_the_tree_joins_a_sweep_and_editing_its_class_retrains_it
     tmp_path: Path,
 ) -> None:
     write_optimizer(tmp_path, "Mine", MINE, "nudge: 0.0")
-    command = ("--config-dir", "more", "-m", "optimizer=adam,mine", *SMOKE)
+    command = ("--config-dir", "more", "-m", "optimizer=adam,mine", *DIGITS)
 
     first = run_bench(*command, cwd=tmp_path)
     assert first.returncode == 0, first.stderr
@@ -132,14 +135,14 @@ def test_a_yaml_outside_the_tree_joins_a_sweep_and_editing_its_class_retrains_it
 
 
 def test_an_unreadable_result_is_said_once_and_made_again(tmp_path: Path) -> None:
-    assert run_bench(*SMOKE, cwd=tmp_path).returncode == 0
+    assert run_bench(*DIGITS, cwd=tmp_path).returncode == 0
     damaged, foreign = sorted((tmp_path / "results").rglob("result.json"))[:2]
     whole = read_record(damaged, Result)
     foreign.write_bytes(damaged.read_bytes())
     damaged.write_bytes(damaged.read_bytes()[:100])
-    planned = run_bench(*SMOKE, "do=plan", cwd=tmp_path)
+    planned = run_bench(*DIGITS, "do=plan", cwd=tmp_path)
     assert planned.returncode == 0 and len(damaged.read_bytes()) == 100
-    done = run_bench(*SMOKE, cwd=tmp_path)
+    done = run_bench(*DIGITS, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     (line,) = [line for line in done.stderr.splitlines() if "unreadable" in line]
     assert line.startswith("2 of ") and " stored results unreadable: first " in line
@@ -149,23 +152,23 @@ def test_an_unreadable_result_is_said_once_and_made_again(tmp_path: Path) -> Non
     assert len(list(foreign.parent.glob("result.json.unreadable-*"))) == 1
     assert read_record(damaged, Result).curve.val_loss == whole.curve.val_loss
     assert read_record(foreign, Result).id == foreign.parent.parent.name
-    again = run_bench(*SMOKE, cwd=tmp_path)
+    again = run_bench(*DIGITS, cwd=tmp_path)
     assert again.returncode == 0 and "unreadable" not in again.stderr
 
 
 def test_a_failing_run_is_a_row_and_the_others_go_on(tmp_path: Path) -> None:
     fails = MINE + "\n    def step(self, closure):\n        raise OSError('no step today')\n"
     write_optimizer(tmp_path, "Mine", fails, "nudge: 0.0")
-    done = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *SMOKE, cwd=tmp_path)
+    done = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *DIGITS, cwd=tmp_path)
     assert done.returncode == 3
     failed, finished = read_sweep(tmp_path / "results").results
     assert {(r.status, r.detail) for r in failed} == {("failed", "OSError: no step today")}
     assert {r.status for r in finished} == {"finished"}
     assert list((tmp_path / "results").rglob("traceback.txt"))
-    again = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *SMOKE, cwd=tmp_path)
+    again = run_bench("--config-dir", "more", "-m", "optimizer=mine,adam", *DIGITS, cwd=tmp_path)
     assert again.returncode == 3 and "4 cached" in again.stderr
     retried = run_bench(
-        "--config-dir", "more", "-m", "optimizer=mine,adam", "retry=[failed]", *SMOKE, cwd=tmp_path
+        "--config-dir", "more", "-m", "optimizer=mine,adam", "retry=[failed]", *DIGITS, cwd=tmp_path
     )
     assert retried.returncode == 3 and "2 cached" in retried.stderr
 

@@ -13,7 +13,7 @@ from bench.seeds import SEARCH_BASE
 from tests.commands import read_sweep, run_bench, start_bench
 
 CHEAP = (
-    "workload=gaussian_mlp",
+    "workload=digits_mlp",
     "budget.steps=40",
     "budget.evaluations=2",
     "meter=none",

@@ -7,13 +7,15 @@ import sys
 
 import numpy as np
 import pytest
-from sklearn.datasets import load_digits
 
 from bench.data.bundled import find_bundled, read_digits
 from bench.errors import DataError
 
 
 def test_the_digits_are_those_that_scikit_learn_hands_out() -> None:
+    # Two seconds, that every process of a test run would pay.
+    from sklearn.datasets import load_digits
+
     images, labels = read_digits()
     theirs = load_digits()
     assert np.array_equal(images, theirs.images) and np.array_equal(labels, theirs.target)
