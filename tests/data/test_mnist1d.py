@@ -10,8 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.neighbors import KNeighborsClassifier
 
 from bench.data.mnist1d import Mnist1d, generate
 from bench.errors import Unsupported
@@ -73,6 +71,10 @@ def test_its_moments_are_the_published_ones(drawn: tuple[np.ndarray, np.ndarray]
 
 
 def test_it_is_as_hard_as_the_published_set(drawn: tuple[np.ndarray, np.ndarray]) -> None:
+    # Two seconds, that every process of a test run would pay.
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.neighbors import KNeighborsClassifier
+
     signals, labels = drawn
     train, test = slice(0, 4000), slice(4000, None)
     # Published: logistic regression 32 %; the nearest neighbour has 56.7 % of the published rows.

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
-from sklearn.datasets import load_sample_image
 
 from bench.data.photo import Photo
 
@@ -60,6 +59,9 @@ def test_the_frequencies_have_the_sd_asked_for() -> None:
 
 
 def test_a_perfect_model_paints_the_original(photo: Photo) -> None:
+    # Two seconds, that every process of a test run would pay.
+    from sklearn.datasets import load_sample_image
+
     colours = {
         row.numpy().tobytes(): target
         for inputs, targets in (
