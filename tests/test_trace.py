@@ -58,14 +58,3 @@ def test_the_command_prints_it_and_stores_nothing(tmp_path: Path) -> None:
     assert not list(tmp_path.rglob("result.json"))
     done = run_bench("do=trace", "workload=digits_mlp", "model=gpt", cwd=tmp_path)
     assert done.returncode == 2 and "does not fit" in done.stderr and done.stderr.count("\n") == 1
-
-
-def test_the_recipe_composes_to_what_it_promises() -> None:
-    study = compose_study("experiment=recipe", workload="digits_mlp")
-    run = compose_run("experiment=recipe", workload="digits_mlp")
-    assert (run.optimizer.name, run.schedule.name, run.clip_norm) == ("adamw", "cosine", 1.0)
-    assert study.report.health is not None and study.report.health.gradient_norm == 5.0
-    assert run.precision.name == "bf16" and run.watch.name == "light"
-    from bench.resolve import name_precision
-
-    assert name_precision(study.precision, "cuda").name == "fp16"
