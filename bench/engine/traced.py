@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 from torch._guards import TracingContext, tracing
+from torch._ops import OpOverload
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
@@ -65,7 +66,8 @@ class Traced:
         return self._function(*args, **({"is_whole": is_whole} if self._has_aside else {}))
 
     def _trace(self, leaves: list[Tensor], spec: Any) -> dict[bool, _Graph] | None:
-        whole = lean = None
+        whole: Any = None
+        lean: Any = None
 
         def flat(*leaves: Tensor) -> list[Tensor]:
             nonlocal whole, lean
@@ -82,11 +84,8 @@ class Traced:
             # What a function may not do here is for torch to say, in many ways; called as it is it may do it.
             return None
         _shorten(graph.graph)
-        graph.recompile()
-        found = {True: (graph.forward, whole)}
-        if lean is not None:
-            found[False] = (_keep_outputs(graph, lean.num_leaves).forward, lean)
-        return found
+        kept = {True: whole} if lean is None else {True: whole, False: lean}
+        return {key: (_keep_outputs(graph, shape.num_leaves).forward, shape) for key, shape in kept.items()}
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -110,7 +109,41 @@ def _keep_outputs(graph: fx.GraphModule, num: int) -> fx.GraphModule:
     outputs: Any = kept.graph_copy(graph.graph, {})
     kept.output(outputs[:num])
     kept.eliminate_dead_code()
+    _reuse(kept)
     return fx.GraphModule(graph, kept)
+
+
+def _reuse(graph: fx.Graph) -> None:
+    """Let an operation on elements write where its first argument lies, if nobody else reads that.
+
+    What is new has to come from memory; of what was written last, much is still in the cache.
+    """
+    for node in [node for node in graph.nodes if _may_overwrite(node)]:
+        if node.target is _aten.threshold_backward.default:
+            node.target = _aten.threshold_backward.grad_input
+            node.kwargs = {"grad_input": node.args[0]}
+        else:
+            packet, overload = node.target._schema.name.partition("::")[2], node.target._overloadname
+            own = getattr(_aten, f"{packet}_", None)
+            node.target = getattr(own, overload, node.target)
+
+
+def _may_overwrite(node: fx.Node) -> bool:
+    """Return whether an operation on elements is the only one to read its first argument, of its own form."""
+    is_pointwise = isinstance(node.target, OpOverload) and torch.Tag.pointwise in node.target.tags
+    first = node.args[0] if node.args else None
+    if not is_pointwise or not isinstance(first, fx.Node) or len(first.users) > 1:
+        return False
+    if not isinstance(first.target, OpOverload):
+        return False
+    made = first.target._schema.returns
+    # Neither a view of something, nor something that was there before.
+    is_new = len(made) == 1 and made[0].alias_info is None
+    before, after = first.meta.get("val"), node.meta.get("val")
+    if not is_new or not isinstance(before, Tensor) or not isinstance(after, Tensor):
+        return False
+    forms = [(one.shape, one.dtype, one.stride()) for one in (before, after)]
+    return forms[0] == forms[1]
 
 
 def _is_idle(node: fx.Node) -> bool:
