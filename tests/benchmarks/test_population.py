@@ -17,6 +17,7 @@ from bench.engine.population import Population
 from bench.engine.single import Single
 from bench.pace import measure
 from bench.spec import Run
+from bench.together import limit_members
 from bench.train import train, train_together
 from bench.trainee import Trainee
 from tests.composing import compose_run
@@ -148,13 +149,20 @@ def test_by_optimizer(name: str, capsys: pytest.CaptureFixture[str]) -> None:
 def test_a_whole_training(
     workload: str, overrides: tuple[str, ...], num: int, rounds: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Runs as they are trained, made, traced and evaluated as well; eager ones by a share of them."""
+    """Runs as they are trained, made, traced and evaluated as well; eager ones by a share of them.
+
+    As in a sweep: with more runs than train together at most, one group after the other.
+    """
     runs = make_runs(num, workload, "optimizer=adam", *overrides)
     some = runs[:: max(1, num // 6)]
+    most = limit_members(runs[0])
+    groups = [runs[first : first + most] for first in range(0, num, most)]
     ratios = []
     for number in range(rounds + 1):
         alone_s = thread_s(lambda _: [train(run, MACHINE) for run in some], 1) / len(some)
-        all_s = thread_s(lambda _: list(train_together([Trainee(run) for run in runs], MACHINE)), 1)
+        all_s = thread_s(
+            lambda _: [list(train_together([Trainee(run) for run in group], MACHINE)) for group in groups], 1
+        )
         # The first one makes caches.
         if number:
             ratios.append(alone_s * num / all_s)
