@@ -481,7 +481,11 @@ def write_sweep(
             if end == "absent":
                 continue
             result = make_result(run, end, machine, (details or {}).get(str(end)))
-            pictures = {"original.png": _draw(0.0), "learned.png": _draw(0.2)} if result.artifacts else None
+            pictures = (
+                {"original.png": draw_picture(0.0), "learned.png": draw_picture(0.2)}
+                if result.artifacts
+                else None
+            )
             store.publish(result, pictures)
             if result.status not in SETTLED:
                 unsettled[result.id] = result
@@ -518,7 +522,7 @@ def write_sweep(
     return store.write_sweep(msgspec.structs.replace(manifest, **changes), records)
 
 
-def _draw(noise: float) -> bytes:
+def draw_picture(noise: float) -> bytes:
     """Return a small PNG: a gradient, blurred by noise."""
     rows, columns = np.mgrid[0:32, 0:48]
     image = np.stack([rows / 32, columns / 48, np.full((32, 48), 0.5)], axis=-1)

@@ -86,7 +86,10 @@ class Work:
             def compute(*args: Any) -> tuple[Tensor, Tensors]:
                 return self._lose(*args), {name: torch.stack(each).mean() for name, each in shares.items()}
 
-            hooks = listen(self._activations if is_whole else {}, _note_in(shares))
+            hooks = listen(
+                self._activations if is_whole else {},
+                lambda name, share: shares.setdefault(name, []).append(share),
+            )
             try:
                 losses, dead = torch.func.vmap(compute, in_dims=(0, 0, dim, dim))(
                     weights, buffers, inputs, targets
@@ -111,13 +114,6 @@ class Work:
             loss = sum_loss(self._data, outputs, targets) / self._num_step_items
         self.formats = read_outputs(outputs).dtype, loss.dtype
         return loss
-
-
-def _note_in(shares: dict[str, list[Tensor]]) -> Callable[[str, Tensor], None]:
-    def note(name: str, share: Tensor) -> None:
-        shares.setdefault(name, []).append(share)
-
-    return note
 
 
 def mean_of_parts(parts: Sequence[Tensors]) -> Tensors:

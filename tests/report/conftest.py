@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -14,11 +13,8 @@ import pytest
 from bench.report import look
 from bench.report.build import build, default_sections
 from bench.spec import Study
-from tests.sweeps import make_study, write_sweep
+from tests.sweeps import draw_picture, make_study, write_sweep
 
-DOT = base64.b64decode(
-    "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAsTj2FAAAAABJRU5ErkJggg=="
-)
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 GOLDEN: tuple[tuple[str, list[float | str]], ...] = (
     ("adamw", [0.0100, 0.0102, 0.0103]),
@@ -52,8 +48,9 @@ def undrawn() -> Iterator[None]:
     For tests of what stands beside them; the golden sweep's and all others' are drawn.
     """
 
+    picture = draw_picture(0.0)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(look, "render", lambda _: ("<svg></svg>", DOT))
+        patch.setattr(look, "render", lambda _: ("<svg></svg>", picture))
         yield
 
 
