@@ -9,7 +9,7 @@ from bench.seeds import derive
 
 
 class Order:
-    """The order of a run's rows, asked for by step; it remembers the newest epoch and nothing else.
+    """The order of runs' rows, asked for by step; it remembers the newest epoch and nothing else.
 
     Args:
         num_rows: Rows there are.
@@ -17,17 +17,14 @@ class Order:
 
     def __init__(self, num_rows: int) -> None:
         self._num_rows = num_rows
-        # The newest epoch's order and what it belongs to: a memo, never a state.
-        self._rows: Tensor | None = None
-        self._rows_of: tuple[int, int, torch.device] | None = None
-        # The same of several seeds, (num_seeds, num_rows).
-        self._stack: Tensor | None = None
-        self._stack_of: tuple[tuple[int, ...], int, torch.device] | None = None
+        # Orders of one epoch by whose they are, (num_seeds, num_rows): a memo, never a state.
+        self._epoch = -1
+        self._drawn: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
 
     def rows(self, seed: int, step: int, batch_size: int, device: torch.device) -> Tensor:
         """Return the rows of one step; each epoch is without its incomplete last batch.
 
-        Calls that alternate between seeds are right but draw a permutation each.
+        Calls that alternate between epochs are right but draw permutations each time.
 
         Args:
             seed: The run's seed.
@@ -38,13 +35,7 @@ class Order:
         Returns:
             Row numbers, int64, shape (batch_size,).
         """
-        epoch, place = divmod(step, self._num_rows // batch_size)
-        key = (seed, epoch, device)
-        if self._rows is None or self._rows_of != key:
-            # Drawn on the CPU, so that every device sees the same order; moved once an epoch.
-            self._rows = self._draw(seed, epoch).to(device)
-            self._rows_of = key
-        return self._rows.narrow(0, place * batch_size, batch_size)
+        return self.stack_rows((seed,), step, batch_size, device)[0]
 
     def stack_rows(self, seeds: tuple[int, ...], step: int, batch_size: int, device: torch.device) -> Tensor:
         """Return the rows of one step of several runs, int64, `(len(seeds), batch_size)`; see `rows`.
@@ -56,12 +47,15 @@ class Order:
             device: Where the indices are wanted.
         """
         epoch, place = divmod(step, self._num_rows // batch_size)
-        key = (seeds, epoch, device)
-        if self._stack is None or self._stack_of != key:
-            drawn = {seed: self._draw(seed, epoch) for seed in set(seeds)}
-            self._stack = torch.stack([drawn[seed] for seed in seeds]).to(device)
-            self._stack_of = key
-        return self._stack.narrow(1, place * batch_size, batch_size)
+        if epoch != self._epoch:
+            self._drawn.clear()
+            self._epoch = epoch
+        key = seeds, device
+        if key not in self._drawn:
+            each = {seed: self._draw(seed, epoch) for seed in set(seeds)}
+            # Drawn on the CPU, so that every device sees the same order; moved once an epoch.
+            self._drawn[key] = torch.stack([each[seed] for seed in seeds]).to(device)
+        return self._drawn[key].narrow(1, place * batch_size, batch_size)
 
     def _draw(self, seed: int, epoch: int) -> Tensor:
         generator = torch.Generator("cpu").manual_seed(derive(seed, "order", epoch))

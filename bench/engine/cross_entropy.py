@@ -83,4 +83,4 @@ class _Sum(torch.autograd.Function):
         scale = gradients[0].view(-1, 1, 1).expand(places.shape).masked_fill(is_left_out, 0.0)
         found = logs.exp() * scale
         found = found.scatter_add(1, places, -scale)
-        return found.transpose(1, 2).contiguous(), None
+        return found.transpose(1, 2), None
