@@ -22,7 +22,7 @@ from bench import children, launch, runner
 from bench.command import Volume, expand, list_overrides, name_sweep, take_volume
 from bench.configuration import VERSION, config_folder, read_studies
 from bench.errors import BenchError, SpecError, StoreError
-from bench.lists import Lists, apply_lists, take_lists
+from bench.lists import Lists, apply_lists, composed_once, take_lists
 from bench.refusal import WRONG, check_folders, complain, explain
 from bench.screen import Screen
 from bench.spec import Study
@@ -118,7 +118,7 @@ def _collect() -> None:
     """Have Hydra compose the studies; whatever is wrong with the request is a line."""
     page = io.StringIO()
     try:
-        with contextlib.redirect_stderr(page):
+        with contextlib.redirect_stderr(page), composed_once():
             _compose_all()
     except SystemExit as end:
         # Of an unknown flag argparse tells with a page about the known ones.
