@@ -20,6 +20,8 @@ TRIED = ("-c", "constraints.txt")
 # One browser a file: reports to look at are built once.
 BROWSER = ("tests/report", "-m", "browser", "-n", "auto", "--dist", "loadfile")
 README = ("tests/house/test_readme.py", "-m", "slow or not slow")
+# Beside the default ones those marked `thorough`.
+ALL = ("-m", "not slow and not gpu and not postgres and not browser and not launchers")
 LAUNCHERS = ("tests/test_launch.py", "-m", "launchers and not slow")
 # What waits for processes of its own leaves a core to others.
 AT_ONCE = str(1 + (os.cpu_count() or 1))
@@ -77,7 +79,7 @@ def tests(session: nox.Session) -> None:
         session.run("pytest", *BROWSER)
         session.run("pytest", *LAUNCHERS)
     # Tests of one file stay together, as far as that lasts: what some of them share is made once.
-    session.run("pytest", "-n", AT_ONCE, "--dist", "worksteal", *session.posargs)
+    session.run("pytest", "-n", AT_ONCE, "--dist", "worksteal", *(session.posargs or ALL))
 
 
 @nox.session(default=False)

@@ -12,6 +12,7 @@ import pytest
 from bench.result import Result
 from tests.commands import Sweep, read_sweep, run_bench, start_bench, write_optimizer
 from tests.processes import wait_until
+from tests.tiers import few
 
 MINE = """
 import os
@@ -47,7 +48,7 @@ def read_paths(folder: Path) -> dict[Path, int]:
 
 
 @pytest.mark.parametrize(
-    ("deed", "words", "status"), [("KILLS", (), "killed"), ("HANGS", ("place.timeout_s=4",), "timeout")]
+    ("deed", "words", "status"), few([("KILLS", (), "killed"), ("HANGS", ("place.timeout_s=4",), "timeout")])
 )
 def test_whose_process_ends_is_tried_alone_and_the_others_finish(
     deed: str, words: tuple[str, ...], status: str, tmp_path: Path

@@ -18,6 +18,7 @@ from bench.model.dropout import Dropout, set_step
 from bench.prepare import prepare
 from bench.spec import Compile, Precision, Run
 from tests.records import MACHINE, make_optimizer, make_run
+from tests.tiers import few
 
 replace = msgspec.structs.replace
 MODEL, STEP = Compile(name="model"), Compile(name="step")
@@ -64,7 +65,7 @@ def take_steps(run: Run, num_steps: int = 6) -> tuple[list[float], list[int], li
     ],
     ids=["plain", "bf16", "clipped", "forloop"],
 )
-@pytest.mark.parametrize("compiled", [MODEL, STEP], ids=lambda compiled: compiled.name)
+@pytest.mark.parametrize("compiled", few([STEP, MODEL]), ids=["step", "model"])
 def test_the_numbers_are_those_of_the_plain_step(compiled: Compile, changes: dict[str, Any]) -> None:
     run = make_compiled(compiled, **changes)
     losses, counts, weights = take_steps(run)

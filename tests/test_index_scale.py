@@ -44,6 +44,7 @@ def store_runs(root: Path, num: int) -> None:
         (folder / "result.json").write_bytes(content.replace(own, identity.encode()))
 
 
+@pytest.mark.thorough
 def test_ten_thousand_runs_are_indexed_and_a_report_beside_them_is_soon_built(tmp_path: Path) -> None:
     root = tmp_path / "results"
     folder = write_sweep(root, [(make_study(name), [0.01, 0.0101, 0.0102]) for name in ("adam", "adamw")])

@@ -11,6 +11,7 @@ from bench.configuration import VERSION, config_folder, read_studies
 from bench.errors import SpecError
 from bench.lists import apply_lists, take_lists
 from bench.spec import Study
+from tests.tiers import few
 
 
 def split(words: list[str]) -> list[list[str]]:
@@ -32,15 +33,18 @@ def read(words: list[str]) -> list[Study]:
 
 @pytest.mark.parametrize(
     ("words", "jobs"),
-    [
-        (["optimizer=adam,sgd", "optimizer.lr=1e-3,0.01,auto"], 2),
-        (["optimizer.lr=choice(1e-3,1e-2)", "seeds.num=range(2,4)"], 1),
-        (["model.dropout=0,0.1", "optimizer=sgd", "optimizer.weight_decay=0,1e-4", "threads=1,2"], 2),
-        (["clip_norm=null,1.0", "budget.steps=10,20", "model.activation=relu,'tanh'"], 2),
-        # What is no list of plain values is Hydra's.
-        (["seeds.vary=[init],[init,order]", "++search.space.model.dropout=[0,0.1]"], 2),
-        (["optimizer.betas=[0.9,0.99],[0.8,0.99]"], 2),
-    ],
+    few(
+        [
+            (["optimizer=adam,sgd", "optimizer.lr=1e-3,0.01,auto"], 2),
+            # What is no list of plain values is Hydra's.
+            (["seeds.vary=[init],[init,order]", "++search.space.model.dropout=[0,0.1]"], 2),
+            (["optimizer.betas=[0.9,0.99],[0.8,0.99]"], 2),
+            (["optimizer.lr=choice(1e-3,1e-2)", "seeds.num=range(2,4)"], 1),
+            (["model.dropout=0,0.1", "optimizer=sgd", "optimizer.weight_decay=0,1e-4", "threads=1,2"], 2),
+            (["clip_norm=null,1.0", "budget.steps=10,20", "model.activation=relu,'tanh'"], 2),
+        ],
+        2,
+    ),
 )
 def test_the_studies_are_those_of_hydra(words: list[str], jobs: int) -> None:
     words = ["workload=digits_mlp", *words]

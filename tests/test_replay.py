@@ -16,6 +16,7 @@ from bench.train import train
 from tests.commands import run_bench
 from tests.composing import compose_run
 from tests.records import MACHINE, make_result
+from tests.tiers import few
 
 # A layer that goes wrong in one way from one step of training on, and is like any other before.
 PLANTED = """
@@ -56,11 +57,13 @@ STEPS = ("budget=smoke", "budget.steps=30", "budget.evaluations=3", "search=none
 
 @pytest.mark.parametrize(
     ("how", "found"),
-    [
-        ("forward", "middle (Faulty): forward output is not finite; its norm was "),
-        ("gradient", "middle (Faulty)"),
-        ("raise", "middle (Faulty): RuntimeError: planted"),
-    ],
+    few(
+        [
+            ("forward", "middle (Faulty): forward output is not finite; its norm was "),
+            ("gradient", "middle (Faulty)"),
+            ("raise", "middle (Faulty): RuntimeError: planted"),
+        ]
+    ),
 )
 def test_a_planted_fault_is_named_by_module_and_step(how: str, found: str, tmp_path: Path) -> None:
     (tmp_path / f"planted_{how}.py").write_text(PLANTED.format(how=how, at=17))

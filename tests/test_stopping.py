@@ -13,13 +13,14 @@ from bench.record import read_record
 from bench.result import Result
 from tests.commands import read_sweep, run_bench, start_bench
 from tests.processes import count_processes, list_processes, wait_until
+from tests.tiers import few
 from tests.villains import write_configs
 
 SWEEP = ("workload=digits_mlp", "seeds=3", "search=none", "meter=none", "report.sections=[]")
 LONG = (*SWEEP, "budget.steps=1500", "budget.evaluations=150")
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR2, signal.SIGINT])
+@pytest.mark.parametrize("number", few([signal.SIGTERM, signal.SIGUSR2, signal.SIGINT]))
 def test_a_stopped_sweep_tells_batch_systems_and_goes_on_to_the_same_numbers(
     number: signal.Signals, tmp_path: Path
 ) -> None:

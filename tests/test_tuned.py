@@ -70,6 +70,7 @@ def test_an_edge_widens_every_range_of_the_arena_alike(tmp_path: Path) -> None:
     assert read_searches(tmp_path) == [one, two]
 
 
+@pytest.mark.thorough
 def test_processes_that_share_a_widened_search_decide_alike(tmp_path: Path) -> None:
     command = ("-m", "optimizer=sgd,adam", *CHEAP, "seeds=1", *WIDENING)
     found = []

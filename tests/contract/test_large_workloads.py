@@ -18,6 +18,7 @@ from tests.contract.members import list_members
 from tests.contract.test_workloads import LIGHT
 from tests.image_files import write_cifar_set, write_pictures
 from tests.records import MACHINE
+from tests.tiers import few
 
 # A few rows of it at a time, on a machine without an accelerator: the same code, fewer numbers.
 SMALL = {
@@ -57,7 +58,7 @@ def _files(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         yield
 
 
-@pytest.mark.parametrize("name", sorted(set(list_members("workload")) - set(LIGHT)))
+@pytest.mark.parametrize("name", few(sorted(set(list_members("workload")) - set(LIGHT)), 2))
 def test_it_starts_on_tiny_files(name: str) -> None:
     run = compose_run(
         "budget.steps=2", "budget.batch_size=4", "budget.evaluations=1", *SMALL[name], workload=name

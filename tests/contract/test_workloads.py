@@ -17,6 +17,7 @@ from bench.train import train
 from tests.composing import compose_run, compose_study
 from tests.contract.members import list_members
 from tests.records import MACHINE
+from tests.tiers import few
 
 TUNED = ("sgd", "momentum", "adam", "adamw")
 
@@ -32,7 +33,7 @@ LIGHT = sorted({*list_suite("full"), "tutorial_decay", "tutorial_dropout"})
 QUICK = [name for name in LIGHT if not name.startswith(("kjv", "fmnist", "digits_denoiser"))]
 
 
-@pytest.mark.parametrize("name", list_members("workload"))
+@pytest.mark.parametrize("name", few(list_members("workload"), 8))
 def test_it_is_named_frozen_and_knows_the_optimizers(name: str) -> None:
     study = compose_study(workload=name)
     assert study.workload.name == name and not study.is_workload_modified
@@ -43,7 +44,7 @@ def test_it_is_named_frozen_and_knows_the_optimizers(name: str) -> None:
         assert set(TUNED) <= set(study.workload.reference)
 
 
-@pytest.mark.parametrize("name", LIGHT)
+@pytest.mark.parametrize("name", few(LIGHT, 4))
 def test_it_trains(name: str) -> None:
     run = compose_run("budget.steps=30", "budget.evaluations=1", "schedule=constant", workload=name)
     require_data(run)
@@ -87,7 +88,8 @@ def test_every_experiment_composes(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=() if name in QUICK else (pytest.mark.slow,)) for name in LIGHT]
+    "name",
+    [*few(QUICK, 4), *(pytest.param(name, marks=pytest.mark.slow) for name in LIGHT if name not in QUICK)],
 )
 def test_its_frozen_reference_is_what_it_gives(name: str) -> None:
     reference = compose_study(workload=name).workload.reference["adamw"]

@@ -198,6 +198,7 @@ def tuned(losses: Tensor) -> float:
     return math.exp(float(means[best]))
 
 
+@pytest.mark.thorough
 def test_what_adam_gains_on_the_axes_is_gone_when_they_are_rotated() -> None:
     axes, rotated = ALL["axes"], ALL["rotated"]
     adam_lrs, momentum_lrs = (0.004, 0.02, 0.1, 0.3, 1.0), (0.15, 0.5, 1.5)

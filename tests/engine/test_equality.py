@@ -11,6 +11,7 @@ from bench.result import Result
 from bench.spec import Model, Run, Schedule
 from bench.together import find_shape
 from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
+from tests.tiers import few
 
 # Of any number of a run: curves, metrics, the search loss.
 CLOSE = 1e-9
@@ -33,7 +34,9 @@ def test_all_optimizers_train_in_one_population() -> None:
     assert measure(runs[::3] + runs[1::3] + runs[2::3]) < CLOSE
 
 
-@pytest.mark.parametrize("model", ["cnn", "vit", "gpt, dropout", "lstm", "autoencoder", "denoiser", "point"])
+@pytest.mark.parametrize(
+    "model", few(["cnn", "gpt, dropout", "vit", "lstm", "autoencoder", "denoiser", "point"], 2)
+)
 def test_each_model_trains_as_a_population(model: str) -> None:
     # The first step is taken as it comes, the second is traced, the third goes by the trace.
     base = make(model, steps=3)
@@ -84,7 +87,7 @@ OPTIONS: dict[str, tuple[str, tuple[str, ...]]] = {
 }
 
 
-@pytest.mark.parametrize("option", OPTIONS)
+@pytest.mark.parametrize("option", few(OPTIONS, 4))
 def test_what_goes_beside_an_optimizer_holds_for_each_member(option: str) -> None:
     model, words = OPTIONS[option]
     base = make(model, *words, steps=5)
@@ -119,7 +122,7 @@ def drop(run: Run, share: float) -> Run:
 
 
 @pytest.mark.parametrize(("precision", "close"), [("fp64", CLOSE), ("fp32", 1e-5), ("bf16", 3e-2)])
-@pytest.mark.parametrize("model", ["mlp, dropout", "gpt, dropout"])
+@pytest.mark.parametrize("model", few(["mlp, dropout", "gpt, dropout"]))
 def test_shares_of_dropout_may_differ(model: str, precision: str, close: float) -> None:
     base = make(model, f"precision={precision}")
     shares = (0.1, 0.5, 0.2, 0.9)

@@ -9,6 +9,7 @@ from torch import nn
 from bench.configuration import config_folder
 from tests.contract.members import list_members
 from tests.models import SHAPES, SMALL, count_params, kinds_of, make_inputs, make_model
+from tests.tiers import few
 
 OPTIONS = list_members("model")
 # Preset -> the data it is for, as (input_shape, num_outputs), and its parameters there.
@@ -67,10 +68,13 @@ def test_published_sizes_are_met(
 
 @pytest.mark.parametrize(
     ("option", "dropout"),
-    [
-        *((option, 0.0) for option in sorted(set(OPTIONS) - LARGE - {"point"})),
-        *((option, 0.2) for option in sorted(set(SMALL) - LARGE - {"point"})),
-    ],
+    few(
+        [
+            *((option, 0.0) for option in sorted(set(OPTIONS) - LARGE - {"point"})),
+            *((option, 0.2) for option in sorted(set(SMALL) - LARGE - {"point"})),
+        ],
+        12,
+    ),
 )
 def test_it_learns_from_every_kind_of_input_it_declares(option: str, dropout: float) -> None:
     kinds = kinds_of(option)

@@ -84,6 +84,7 @@ def check(folder: Path, planted: Sequence[tuple[int, str]], num_runs: int) -> st
     return html
 
 
+@pytest.mark.thorough
 def test_what_was_planted_in_a_sweep_of_many_cells_is_all_in_it(tmp_path: Path) -> None:
     folder, _ = write_large(tmp_path, models=["mlp", "cnn"], precisions=["fp32"], num_lrs=8)
     build(folder, default_sections(), None)

@@ -156,6 +156,7 @@ def test_what_can_not_be_held_against_a_reference_is_not(
     assert not drift(write(tmp_path, ends, command=command, **changes))
 
 
+@pytest.mark.thorough
 def test_unchanged_runs_are_hardly_ever_warned_of(tmp_path: Path) -> None:
     rng = random.Random(3)
     num_warned = 0

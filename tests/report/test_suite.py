@@ -18,6 +18,7 @@ from bench.report.suite import make_suite
 from bench.report.unbeaten import count_unbeaten, find_unbeaten, write_headline
 from tests.arenas import BETTER, REFERENCE, TIED, WORSE, Ends, move, write_arenas
 from tests.sweeps import make_search, make_study, make_tuned_study, write_sweep
+from tests.tiers import few
 
 pytestmark = pytest.mark.usefixtures("undrawn_module")
 
@@ -117,7 +118,7 @@ def test_the_block_of_a_suite_has_one_line_a_workload(tmp_path: Path) -> None:
     assert legend.startswith("untuned; adamw: val loss") and "(c): control" in legend
 
 
-@pytest.mark.parametrize(("num", "optimizers"), [(5, 9), (22, 8), (5, 18)])
+@pytest.mark.parametrize(("num", "optimizers"), few([(22, 8), (5, 18), (5, 9)]))
 def test_the_block_of_any_suite_fits(tmp_path: Path, num: int, optimizers: int) -> None:
     folder = suite_of(
         tmp_path, num, ["adamw", *(f"optimizer{number:02}" for number in range(optimizers - 1))]

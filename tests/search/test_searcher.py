@@ -12,6 +12,7 @@ from bench.effort import Dimension
 from bench.search.searcher import Searcher
 from bench.search.space import Params
 from tests.search.searching import DECADES, LR, Death, finish, make_search, make_searcher, run_together, start
+from tests.tiers import few
 
 SAMPLERS = ["grid", "qmc", "random", "tpe", "gp"]
 
@@ -80,6 +81,7 @@ def test_what_is_varied_names_the_search(tmp_path: Path) -> None:
     assert make_searcher(journal, "qmc", trials=2).trials() == []
 
 
+@pytest.mark.thorough
 def test_every_kind_of_value_comes_back_as_it_was(tmp_path: Path) -> None:
     space = {
         LR: DECADES,
@@ -222,7 +224,7 @@ DEATHS = {
 }
 
 
-@pytest.mark.parametrize("sampler", DEATHS)
+@pytest.mark.parametrize("sampler", few(DEATHS))
 def test_a_killed_search_goes_on_as_if_nothing_had_happened(tmp_path: Path, sampler: str) -> None:
     undisturbed = make_searcher(tmp_path / "undisturbed.journal", sampler)
     finish(undisturbed)
