@@ -49,14 +49,14 @@ class Choice:
         self._is_asked: dict[bytes, bool] = {}
         self._is_chosen: dict[bytes, bool] = {}
         for study, run in planned:
-            shape = None if study.engine.name == "eager" else find_shape(run)
+            shape = _find_shape(study, run)
             if shape is not None:
                 self._planned.setdefault(shape, {})[run_id(run)] = run
                 self._is_asked[shape] = study.engine.name == "population"
 
     def find_shape(self, study: Study, run: Run) -> bytes | None:
         """Return what a run shares with those it is to train with; None: it trains eagerly."""
-        shape = None if study.engine.name == "eager" else find_shape(run)
+        shape = _find_shape(study, run)
         if shape is None:
             return None
         if shape not in self._is_chosen:
@@ -88,6 +88,13 @@ class Choice:
         with contextlib.suppress(OSError, StoreError):
             publish.link_new(path, msgspec.json.encode(pace))
         return _read(path) or pace
+
+
+def _find_shape(study: Study, run: Run) -> bytes | None:
+    """Return what a run shares with those it may train with, as far as its study lets it."""
+    # A trial would mostly time the compiler.
+    is_tried = run.compile.name == "none" or study.engine.name == "population"
+    return find_shape(run) if is_tried and study.engine.name != "eager" else None
 
 
 def _read(path: Path) -> Pace | None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import fx, nn
 
 from bench.errors import Unsupported
 from bench.spec import Compile, Run
@@ -77,13 +77,9 @@ def compile_parts(
     Raises:
         Unsupported: The optimizer's step is one that torch does not compile.
     """
-    options: dict[str, Any] = {"backend": _BACKEND}
     if run.compile.name == "none":
         return model, None
-    if run.compile.graphs:
-        options["mode"] = "reduce-overhead"
-    # A shape that differs once, such as that of a last part, is to be a graph of its own.
-    twin: Any = torch.compile(model, dynamic=False, **options)
+    twin: Any = torch.compile(model, **_make_options(run.compile))
     if run.compile.name == "model":
         return twin, None
     if any(group.get("fused") for group in optimizer.param_groups):
@@ -94,6 +90,25 @@ def compile_parts(
             # Or some take no tensor for an lr.
             group["capturable"] = True
     return twin, torch.compile(lambda: optimizer.step(), backend=_BACKEND)
+
+
+def compile_graph(compiled: Compile, graph: fx.GraphModule) -> Callable[..., Any]:
+    """Return a compiled twin of what many runs compute in one step; its first call compiles it.
+
+    Args:
+        compiled: What of it, and whether CUDA graphs replay it.
+        graph: Of tensors, to a list of tensors; differentiated already.
+    """
+    twin: Callable[..., list[torch.Tensor]] = torch.compile(graph, fullgraph=True, **_make_options(compiled))
+    if not compiled.graphs:
+        return twin
+
+    def replay(*tensors: torch.Tensor) -> list[torch.Tensor]:
+        torch.compiler.cudagraph_mark_step_begin()  # type: ignore[no-untyped-call]
+        # The next replay writes where this one's outputs lie, and losses are kept for longer.
+        return [one.clone() for one in twin(*tensors)]
+
+    return replay
 
 
 def check_taken(run: Run) -> None:
@@ -118,6 +133,12 @@ def count_compiled() -> int:
 def count_breaks() -> int:
     """Return at how many places since `begin` torch had to leave a graph for plain Python."""
     return sum(torch._dynamo.utils.counters["graph_break"].values())
+
+
+def _make_options(compiled: Compile) -> dict[str, Any]:
+    # A shape that differs once, such as that of a last part, is to be a graph of its own.
+    options: dict[str, Any] = {"backend": _BACKEND, "dynamic": False}
+    return options | ({"mode": "reduce-overhead"} if compiled.graphs else {})
 
 
 def _check_graphs(run: Run) -> None:

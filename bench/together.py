@@ -6,7 +6,7 @@ from typing import Any
 
 import msgspec
 
-from bench.spec import Compile, Model, Recompute, Run
+from bench.spec import Model, Recompute, Run
 
 # fp16 scales each run's loss on its own; in bf16_pure an update is rounded once, where a stack rounds twice.
 _ALONE = frozenset({"fp16", "bf16_pure"})
@@ -28,7 +28,10 @@ def find_shape(run: Run) -> bytes | None:
     """
     is_alone = (
         run.precision.name in _ALONE
-        or (run.recompute, run.compile) != (Recompute(), Compile())
+        or run.recompute != Recompute()
+        # The update of many is compiled by nobody; nor is the rest of a step that can't be traced.
+        or run.compile.name == "step"
+        or (run.compile.name != "none" and not can_trace(run))
         or run.processes > 1
         or any(target.startswith("bench.held.") for target in (run.data.target, run.model.target))
     )
@@ -36,10 +39,15 @@ def find_shape(run: Run) -> bytes | None:
         return None
     shared = (
         run.data, _blur_model(run.model), run.budget, run.precision, run.ema, run.device, run.threads,
-        run.vary,
+        run.vary, run.compile,
         [run.sources.get(target) for target in (run.data.target, run.model.target)], run.clip_norm is None,
     )  # fmt: skip
     return msgspec.json.encode(shared)
+
+
+def can_trace(run: Run) -> bool:
+    """Return whether a step follows from its tensors alone: other people's parts may do what they like."""
+    return all(one.target.startswith("bench.") for one in (run.model, run.data))
 
 
 def find_kind(run: Run) -> bytes:

@@ -12,11 +12,14 @@ import torch
 from torch import nn
 
 from bench import compiling, train
+from bench.engine import traced
 from bench.engine.eager import Eager
 from bench.errors import Unsupported
 from bench.model.dropout import Dropout, set_step
 from bench.prepare import prepare
 from bench.spec import Compile, Precision, Run
+from bench.together import find_shape
+from tests.populations import train_all
 from tests.records import MACHINE, make_optimizer, make_run
 from tests.tiers import few
 
@@ -172,6 +175,50 @@ def test_without_a_compiler_it_is_unsupported(monkeypatch: pytest.MonkeyPatch) -
     compiling.check(make_compiled(Compile()))
 
 
+def make_several(compiled: Compile, **changes: Any) -> list[Run]:
+    """Return runs of two optimizers that may train together, and evaluate twice."""
+    budget = replace(make_run().budget, evaluations=2)
+    sgd = make_optimizer("torch.optim.SGD", lr=0.05)
+    base = make_compiled(compiled, **({"budget": budget} | changes))
+    return [replace(one, seed=seed) for one in (base, replace(base, optimizer=sgd)) for seed in range(2)]
+
+
+@pytest.mark.parametrize("changes", [{}, {"precision": Precision(name="bf16")}], ids=["plain", "bf16"])
+def test_many_runs_are_compiled_once(changes: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    compiled: list[object] = []
+    compile_graph = traced.compile_graph
+    monkeypatch.setattr(
+        traced, "compile_graph", lambda *asked: compiled.append(asked) or compile_graph(*asked)
+    )
+    together = train_all(make_several(MODEL, **changes))
+    # With and without the share of dead units, which not every step asks for.
+    assert len(compiled) == 2 and 1 <= torch._dynamo.utils.counters["stats"]["unique_graphs"] <= 2
+    assert {(one.engine, one.status) for one in together} == {("population", "finished")}
+    plain = train_all(make_several(Compile(), **changes))
+    close = 1e-5 if not changes else 3e-2
+    assert [one.val_loss for one in together] == pytest.approx([one.val_loss for one in plain], rel=close)
+
+
+def test_a_compiled_update_is_that_of_one_run() -> None:
+    assert {find_shape(run) for run in make_several(STEP)} == {None}
+    assert len({find_shape(run) for run in make_several(MODEL)} - {None}) == 1
+    assert find_shape(make_several(MODEL)[0]) != find_shape(make_several(Compile())[0])
+
+
+def test_what_can_not_be_traced_is_compiled_one_by_one() -> None:
+    model = replace(make_run().model, target="tests.models.Anything")
+    assert find_shape(make_compiled(Compile(), model=model)) is not None
+    assert find_shape(make_compiled(MODEL, model=model)) is None
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
+def test_generated_code_of_many_runs_computes_the_same() -> None:
+    together, plain = train_all(make_several(MODEL)), train_all(make_several(Compile()))
+    assert {one.engine for one in together} == {"population"}
+    assert [one.val_loss for one in together] == pytest.approx([one.val_loss for one in plain], rel=1e-5)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("g++") is None, reason="no C++ compiler")
 def test_generated_code_draws_the_same_masks() -> None:
@@ -184,6 +231,14 @@ def test_generated_code_draws_the_same_masks() -> None:
     losses, counts, _ = take_steps(make_compiled(STEP))
     plain, _, _ = take_steps(make_compiled(Compile()))
     assert losses == pytest.approx(plain, rel=1e-5) and len(set(counts[1:])) == 1
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("compiled", [MODEL, Compile(name="model", graphs=True)], ids=["model", "graphs"])
+def test_on_a_gpu_many_runs_compute_the_same(compiled: Compile) -> None:
+    together, plain = (train_all(make_several(one, device="cuda")) for one in (compiled, Compile()))
+    assert {one.engine for one in together} == {"population"}
+    assert [one.val_loss for one in together] == pytest.approx([one.val_loss for one in plain], rel=1e-4)
 
 
 @pytest.mark.gpu

@@ -23,7 +23,7 @@ from bench.engine.watch import Samples
 from bench.engine.work import Work, mean_of_parts
 from bench.forward import split_rows
 from bench.model import batched
-from bench.together import find_kind, find_shape
+from bench.together import can_trace, find_kind, find_shape
 
 
 class Stack:
@@ -50,10 +50,8 @@ class Stack:
         self.samples = Samples(run, self._skeleton)
         # Of the parts of the batch so far.
         self._dead: list[Tensors] = []
-        # What is not ours may do otherwise from step to step, for reasons of its own.
-        is_traced = all(one.target.startswith("bench.") for one in (run.model, run.data))
-        purpose = find_shape(run) if is_traced else None
-        self._work = Work(self._skeleton, self._run, data, num_step_items, purpose)
+        purpose = find_shape(run) if can_trace(run) else None
+        self._work = Work(self._skeleton, self._run, data, num_step_items, purpose, run.compile)
         evaluate = make_evaluate(self._run, data)
         self._evaluate = evaluate if purpose is None else Traced(evaluate, ("evaluate", purpose))
         self._gather()

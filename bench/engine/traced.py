@@ -15,6 +15,10 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils import _pytree as pytree
 
+from bench.compiling import compile_graph
+from bench.errors import Unsupported
+from bench.spec import Compile
+
 _aten = torch.ops.aten
 # A graph's call, and the form of what comes of it.
 _Graph = tuple[Callable[..., Any], Any]
@@ -35,12 +39,21 @@ class Traced:
             made for the same have one trace.
         has_aside: Whether it takes `is_whole`, and returns a tuple that ends with a dict, empty unless it is
             true: what leads to that alone is then left out of the trace.
+        compiled: What torch.compile makes of the trace.
     """
 
-    def __init__(self, function: Callable[..., Any], purpose: Hashable, *, has_aside: bool = False) -> None:
+    def __init__(
+        self,
+        function: Callable[..., Any],
+        purpose: Hashable,
+        *,
+        has_aside: bool = False,
+        compiled: Compile | None = None,
+    ) -> None:
         self._function = function
         self._purpose = purpose
         self._has_aside = has_aside
+        self._compiled = compiled or Compile()
         self._seen: set[Any] = set()
 
     def __call__(self, *args: Any, is_whole: bool = True) -> Any:
@@ -57,6 +70,8 @@ class Traced:
             _traces[key] = self._trace(leaves, spec)
         found = _traces[key]
         if found is None:
+            if self._compiled.name != "none":
+                raise Unsupported(f"compile={self._compiled.name}: a step of many can't be traced")
             return self._call(args, is_whole)
         graph, shape = found[is_whole]
         with torch.no_grad():
@@ -85,7 +100,15 @@ class Traced:
             return None
         _shorten(graph.graph)
         kept = {True: whole} if lean is None else {True: whole, False: lean}
-        return {key: (_keep_outputs(graph, shape.num_leaves).forward, shape) for key, shape in kept.items()}
+        return {key: (self._finish(graph, shape.num_leaves), shape) for key, shape in kept.items()}
+
+    def _finish(self, graph: fx.GraphModule, num: int) -> Callable[..., Any]:
+        kept = _keep_outputs(graph, num)
+        if self._compiled.name != "none":
+            return compile_graph(self._compiled, kept)
+        _reuse(kept.graph)
+        kept.recompile()
+        return kept.forward
 
 
 def _copy(tensor: Tensor) -> Tensor:
@@ -109,7 +132,6 @@ def _keep_outputs(graph: fx.GraphModule, num: int) -> fx.GraphModule:
     outputs: Any = kept.graph_copy(graph.graph, {})
     kept.output(outputs[:num])
     kept.eliminate_dead_code()
-    _reuse(kept)
     return fx.GraphModule(graph, kept)
 
 

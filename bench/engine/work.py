@@ -14,6 +14,7 @@ from bench.engine.dead import find_activations, listen
 from bench.engine.stacked_tensors import Tensors
 from bench.engine.traced import Traced
 from bench.forward import read_outputs, sum_loss
+from bench.spec import Compile
 
 
 class Work:
@@ -25,6 +26,7 @@ class Work:
         data: Whose losses they are.
         num_step_items: Items of one step of one member.
         purpose: What all that is done follows from, beside the tensors; None: there is no such thing.
+        compiled: What torch.compile makes of what is traced.
 
     Attributes:
         formats: Of the newest outputs and their loss; None before the first call.
@@ -37,6 +39,7 @@ class Work:
         data: DataSet,
         num_step_items: int,
         purpose: bytes | None,
+        compiled: Compile,
     ) -> None:
         self._run, self._data, self._num_step_items = run, data, num_step_items
         self._is_trained = {name: one.requires_grad for name, one in skeleton.named_parameters()}
@@ -45,7 +48,7 @@ class Work:
         self._by_dim = {dim: self._make(dim) for dim in (0, None)}
         if purpose is not None:
             for dim, work in self._by_dim.items():
-                self._by_dim[dim] = Traced(work, ("work", dim, purpose), has_aside=True)
+                self._by_dim[dim] = Traced(work, ("work", dim, purpose), has_aside=True, compiled=compiled)
 
     def __call__(
         self,
