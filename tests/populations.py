@@ -6,7 +6,6 @@ import atexit
 import functools
 import math
 import shutil
-import sys
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -170,46 +169,3 @@ def strip(result: Result) -> Result:
     """Return a result without what is no number of the run: its times, notes and machine."""
     curve = replace(result.curve, elapsed_s=())
     return replace(result, train_s=0.0, eval_s=0.0, started_at="", notes=(), curve=curve)
-
-
-def print_table(steps: int, models: Sequence[str]) -> None:
-    """Print the worst relative difference of every optimizer on models, as a table in Markdown."""
-    print("| model |", " | ".join(LRS), "|\n|" + "---|" * (1 + len(LRS)))
-    for model in models:
-        row = []
-        for name in LRS:
-            runs = vary(make(model, steps=steps), name, 2 if "resnet" in model else 4)
-            row.append(f"{find_worst(train_all(runs), train_each(runs)):.0e}")
-        print(f"| {model} |", " | ".join(row), "|", flush=True)
-
-
-# In float32: what a workload takes, cut to so many steps, and what lets two thread counts share its products.
-SINGLE = {
-    "digits_mlp": (),
-    "digits_mlp, batch 512": ("budget.batch_size=512",),
-    "digits_cnn": (),
-    "photo_mlp": (),
-    "kjv_gpt": (),
-    "digits_denoiser": (),
-}
-
-
-def print_noise(steps: int, workloads: Sequence[str]) -> None:
-    """Print how far float32 losses of a population are from eager ones, and two threads' from one's."""
-    print("| workload | optimizer | population | two threads | steps |\n|---|---|---|---|---|")
-    for workload in workloads:
-        words = (*SINGLE[workload], f"budget.steps={steps}", "budget.evaluations=2")
-        for name in ("sgd", "momentum", "adam", "adamw"):
-            base = compose_run(f"optimizer={name}", *words, workload=workload.partition(",")[0])
-            runs = [replace(base, seed=seed) for seed in range(3)]
-            alone = train_each(runs)
-            together = find_worst(train_all(runs), alone, is_all=False)
-            threads = find_worst(train_each([replace(run, threads=2) for run in runs]), alone, is_all=False)
-            print(f"| {workload} | {name} | {together:.0e} | {threads:.0e} | {steps} |", flush=True)
-
-
-if __name__ == "__main__":
-    if sys.argv[1] == "float32":
-        print_noise(int(sys.argv[2]), sys.argv[3:] or list(SINGLE))
-    else:
-        print_table(int(sys.argv[1]), sys.argv[2:] or list(MODELS))

@@ -1,0 +1,88 @@
+"""How far populations are from runs by themselves, as tables in Markdown.
+
+python -m tests.population_tables 200 [model ...]               in float64, every optimizer on each model
+python -m tests.population_tables magnified 200 [model ...]     eager runs that start a last digit apart
+python -m tests.population_tables float32 200 [workload ...]    beside what a second CPU thread does
+"""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Sequence
+
+import torch
+
+from bench.engine.single import Single
+from bench.spec import Run
+from tests.composing import compose_run
+from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
+
+
+def print_table(steps: int, models: Sequence[str]) -> None:
+    """Print the worst relative difference of every optimizer on models, as a table in Markdown."""
+    print("| model |", " | ".join(LRS), "|\n|" + "---|" * (1 + len(LRS)))
+    for model in models:
+        row = []
+        for name in LRS:
+            runs = vary(make(model, steps=steps), name, 2 if "resnet" in model else 4)
+            row.append(f"{find_worst(train_all(runs), train_each(runs)):.0e}")
+        print(f"| {model} |", " | ".join(row), "|", flush=True)
+
+
+def print_magnified(steps: int, models: Sequence[str]) -> None:
+    """Print how far apart eager runs end whose first weights differ by a unit in the last place."""
+    print("| model | optimizer | first 5 steps | all |\n|---|---|---|---|")
+    for model in models:
+        for name in LRS:
+            worst = [0.0, 0.0]
+            for run in vary(make(model, steps=steps), name, 2):
+                ones, others = take_losses(run), take_losses(run, is_moved=True)
+                apart = [abs(one - other) / abs(one) for one, other in zip(ones, others, strict=True)]
+                worst = [max(worst[0], *apart[:5]), max(worst[1], *apart)]
+            print(f"| {model} | {name} | {worst[0]:.0e} | {worst[1]:.0e} |", flush=True)
+
+
+def take_losses(run: Run, *, is_moved: bool = False) -> list[float]:
+    """Return the training losses of an eager run, from its own weights or from their upper neighbours."""
+    single = Single(run)
+    if is_moved:
+        with torch.no_grad():
+            for weight in single.model.parameters():
+                weight.copy_(torch.nextafter(weight, torch.full_like(weight, math.inf)))
+    single.set_mode(is_training=True)
+    return [single.step(step).item() for step in range(run.budget.steps)]
+
+
+# In float32: what a workload takes, cut to so many steps, and what lets two thread counts share its products.
+SINGLE = {
+    "digits_mlp": (),
+    "digits_mlp, batch 512": ("budget.batch_size=512",),
+    "digits_cnn": (),
+    "photo_mlp": (),
+    "kjv_gpt": (),
+    "digits_denoiser": (),
+}
+
+
+def print_noise(steps: int, workloads: Sequence[str]) -> None:
+    """Print how far float32 losses of a population are from eager ones, and two threads' from one's."""
+    print("| workload | optimizer | population | two threads | steps |\n|---|---|---|---|---|")
+    for workload in workloads:
+        words = (*SINGLE[workload], f"budget.steps={steps}", "budget.evaluations=2")
+        for name in ("sgd", "momentum", "adam", "adamw"):
+            base = compose_run(f"optimizer={name}", *words, workload=workload.partition(",")[0])
+            runs = [replace(base, seed=seed) for seed in range(3)]
+            alone = train_each(runs)
+            together = find_worst(train_all(runs), alone, is_all=False)
+            threads = find_worst(train_each([replace(run, threads=2) for run in runs]), alone, is_all=False)
+            print(f"| {workload} | {name} | {together:.0e} | {threads:.0e} | {steps} |", flush=True)
+
+
+if __name__ == "__main__":
+    if sys.argv[1] == "float32":
+        print_noise(int(sys.argv[2]), sys.argv[3:] or list(SINGLE))
+    elif sys.argv[1] == "magnified":
+        print_magnified(int(sys.argv[2]), sys.argv[3:] or list(MODELS))
+    else:
+        print_table(int(sys.argv[1]), sys.argv[2:] or list(MODELS))
