@@ -47,12 +47,14 @@ def move(run: Run) -> list[float]:
 
 
 def take_losses(run: Run, *, is_moved: bool = False) -> list[float]:
-    """Return the training losses of an eager run, from its own weights or from their upper neighbours."""
+    """Return the training losses of an eager run, from its own weights or from neighbours on either side."""
     single = Single(run)
     if is_moved:
+        draw = torch.Generator().manual_seed(1)
         with torch.no_grad():
             for weight in single.model.parameters():
-                weight.copy_(torch.nextafter(weight, torch.full_like(weight, math.inf)))
+                side = torch.randn(weight.shape, generator=draw).to(weight) * math.inf
+                weight.copy_(torch.nextafter(weight, side))
     single.set_mode(is_training=True)
     return [single.step(step).item() for step in range(run.budget.steps)]
 

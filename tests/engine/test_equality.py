@@ -10,6 +10,7 @@ from torch import nn
 from bench.result import Result
 from bench.spec import Model, Run, Schedule
 from bench.together import find_shape
+from tests.population_tables import move
 from tests.populations import LRS, MODELS, find_worst, make, replace, train_all, train_each, vary
 from tests.tiers import few
 
@@ -162,7 +163,7 @@ def test_shorter_formats_are_as_close_as_they_round(model: str, precision: str, 
 @pytest.mark.parametrize("name", LRS)
 def test_they_do_not_part_in_200_steps(name: str, model: str) -> None:
     num = 2 if "resnet" in model else 4
-    worst = measure(vary(make(model, steps=200), name, num))
-    # Muon iterates in bfloat16, where the last digit of a gradient may turn one of few. Adafactor divides
-    # by a root mean square with next to nothing added: gradients that are all rounding move weights.
-    assert worst < {"muon": 0.2, "adafactor": 1e-5}.get(name, CLOSE)
+    runs = vary(make(model, steps=200), name, num)
+    if (worst := measure(runs)) >= CLOSE:
+        # Some trainings magnify: no further apart than runs by themselves that start a last digit apart.
+        assert worst < max(max(move(run)) for run in runs)

@@ -196,11 +196,11 @@ def compare(stack: Stack, place: int, alone: Alone, tolerance: float) -> None:
 
 
 def allowed(case: str, dtype: torch.dtype, lr: float) -> float:
+    if dtype == torch.float64:
+        return 1e-12
     if case.startswith("muon"):
         # Its bfloat16 rounds 2**-8 of an update, and products of stacks round in another order.
         return 0.05 * lr
-    if dtype == torch.float64:
-        return 1e-12
     # A sign may turn over.
     return 1e-4 if case.startswith("lion") else 2e-5
 
