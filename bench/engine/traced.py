@@ -57,7 +57,11 @@ class Traced:
         self._seen: set[Any] = set()
 
     def __call__(self, *args: Any, is_whole: bool = True) -> Any:
-        """Return what the function returns; no gradient flows through."""
+        """Return what the function returns; no gradient flows through.
+
+        Raises:
+            Unsupported: It is to be compiled, and can't be traced.
+        """
         leaves, spec = pytree.tree_flatten(args)
         key = (self._purpose, spec, tuple((leaf.shape, leaf.dtype, leaf.stride()) for leaf in leaves))
         if key not in self._seen:
