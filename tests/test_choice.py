@@ -70,6 +70,7 @@ def test_whose_process_ends_is_tried_alone_and_the_others_finish(
     assert read_paths(tmp_path)[path] == before[path] and len(read_paths(tmp_path)) == 2
 
 
+@pytest.mark.thorough
 def test_a_sweep_that_is_asked_to_stop_saves_each_and_goes_on(tmp_path: Path) -> None:
     command = (
         "-m", "optimizer=sgd,adam", "budget.steps=2500", "budget.evaluations=30", "seeds=2",

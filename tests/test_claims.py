@@ -124,6 +124,7 @@ def test_of_many_processes_one_has_it(tmp_path: Path) -> None:
         assert sum(pool.starmap(_take, [(str(tmp_path), number) for number in range(4)], 1)) == 1
 
 
+@pytest.mark.thorough
 def test_what_ran_out_of_memory_is_not_tried_with_another_seed(tmp_path: Path) -> None:
     store = Store(tmp_path)
     runs = [make_villain("run_out", seed=0), make_villain("run_out", seed=1), make_run()]

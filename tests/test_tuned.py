@@ -11,6 +11,7 @@ import pytest
 from bench.result import SearchRecord
 from bench.seeds import SEARCH_BASE
 from tests.commands import read_sweep, run_bench, start_bench
+from tests.tiers import few
 
 CHEAP = (
     "workload=digits_mlp",
@@ -124,6 +125,7 @@ def test_two_processes_share_one_search(tmp_path: Path) -> None:
     assert len(list((tmp_path / "results").rglob("result.json"))) == 11 + 1
 
 
+@pytest.mark.thorough
 def test_a_lost_journal_costs_no_training(tmp_path: Path) -> None:
     command = ("optimizer=adam", *CHEAP, "search.trials=5", "search.widen=false", "seeds=1")
     assert run_bench(*command, cwd=tmp_path).returncode == 0
@@ -135,6 +137,7 @@ def test_a_lost_journal_costs_no_training(tmp_path: Path) -> None:
     assert read_searches(tmp_path) == before
 
 
+@pytest.mark.thorough
 def test_more_trials_extend_and_an_interval_replaces_the_range(tmp_path: Path) -> None:
     small = ("optimizer=adam", *CHEAP, "search.widen=false", "seeds=1")
     assert run_bench(*small, "search.trials=3", cwd=tmp_path).returncode == 0
@@ -176,29 +179,35 @@ def test_horizons_are_arenas_of_their_own(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("arguments", "line"),
-    [
-        (["search.trials=0"], "search.trials: wants a whole number >= 1, got 0"),
-        (["search.sampler=gird"], "did you mean 'grid'?"),
-        (
-            ["search.space.optimizer.lr={low:0.1,high:0.01,log:true}"],
-            "search.space.optimizer.lr: wants low < high",
-        ),
-        (
-            ["search.space.optimizer.lr={low:0.1,high:0.1,log:true}"],
-            "search.space.optimizer.lr: wants low < high",
-        ),
-        (["search.space.model.dropuot=[0,0.1]"], "did you mean 'model.dropout'?"),
-        (["search.storage=postgresql://nobody:secret@127.0.0.1:1/none"], "search.storage: can't open"),
-        (["search.storage=nonsense"], "search.storage: can't open"),
-        (
-            ["search=none", "optimizer.lr=interval(0.1,1.0)"],
-            "optimizer.lr: search=none varies nothing",
-        ),
-        (["seeds=many"], "seeds.num: wants a whole number >= 1 or 'auto', got 'many'"),
-        (["seeds.vary=[weather]"], "seeds.vary"),
-        (["workload=gaussian_mlp", "seeds.vary=[split]"], "seeds.vary: split wants data with a split_seed"),
-        (["horizons=0"], "horizons: wants a number > 0, got 0"),
-    ],
+    few(
+        [
+            (["search.trials=0"], "search.trials: wants a whole number >= 1, got 0"),
+            (["search.sampler=gird"], "did you mean 'grid'?"),
+            (
+                ["search.space.optimizer.lr={low:0.1,high:0.01,log:true}"],
+                "search.space.optimizer.lr: wants low < high",
+            ),
+            (
+                ["search.space.optimizer.lr={low:0.1,high:0.1,log:true}"],
+                "search.space.optimizer.lr: wants low < high",
+            ),
+            (["search.space.model.dropuot=[0,0.1]"], "did you mean 'model.dropout'?"),
+            (["search.storage=postgresql://nobody:secret@127.0.0.1:1/none"], "search.storage: can't open"),
+            (["search.storage=nonsense"], "search.storage: can't open"),
+            (
+                ["search=none", "optimizer.lr=interval(0.1,1.0)"],
+                "optimizer.lr: search=none varies nothing",
+            ),
+            (["seeds=many"], "seeds.num: wants a whole number >= 1 or 'auto', got 'many'"),
+            (["seeds.vary=[weather]"], "seeds.vary"),
+            (
+                ["workload=gaussian_mlp", "seeds.vary=[split]"],
+                "seeds.vary: split wants data with a split_seed",
+            ),
+            (["horizons=0"], "horizons: wants a number > 0, got 0"),
+        ],
+        4,
+    ),
 )
 def test_a_wrong_search_is_one_line(arguments: list[str], line: str, tmp_path: Path) -> None:
     start_s = time.monotonic()

@@ -36,6 +36,7 @@ def test_nothing_is_started_for_what_is_not_compiled() -> None:
     assert notes == []
 
 
+@pytest.mark.thorough
 def test_a_start_that_can_not_be_is_a_note() -> None:
     notes: list[str] = []
     run = make_run(compile=Compile(name="model"), data=make_data("bench.data.digits.Nothing"))

@@ -130,6 +130,7 @@ def test_its_parts_are_what_a_hand_count_gives() -> None:
     assert memory.phases["data"] == pytest.approx(data_bytes, abs=64)
 
 
+@pytest.mark.thorough
 def test_recomputing_saves_less_and_frees_the_peak() -> None:
     none, block, segments = (
         predict(make_run("gpt", "model.depth=9", f"recompute={name}", "budget.batch_size=64"))
@@ -151,6 +152,7 @@ def test_a_gpu_needs_not_be_here() -> None:
     assert predict(lstm).is_lower_bound and not predict(make_run("lstm")).is_lower_bound
 
 
+@pytest.mark.thorough
 def test_one_rehearsal_serves_all_batch_sizes() -> None:
     run = make_run("gpt", "budget.batch_size=4", "model.dropout=0.1")
     rehearsal = Rehearsal(run, make_up(kind="tokens", shape=(16,), num_outputs=65))

@@ -76,6 +76,7 @@ def grid(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.thorough
 def test_27_arenas_of_one_optimizer_fill_a_small_page(grid: Path) -> None:
     html = (grid / "report.html").read_text()
     assert "could not be written" not in html

@@ -93,6 +93,7 @@ def test_every_section_was_written_and_needs_nothing_from_anywhere(tuned: Path) 
             assert (tuned / "figures" / f"{stem}.{ending}").stat().st_size > 100
 
 
+@pytest.mark.thorough
 def test_building_twice_gives_the_same_bytes(tuned: Path) -> None:
     before = {path: path.read_bytes() for path in tuned.rglob("*") if path.is_file()}
     build(tuned, default_sections(), None)

@@ -17,7 +17,7 @@ from tests.tiers import few
 SAMPLERS = ["grid", "qmc", "random", "tpe", "gp"]
 
 
-@pytest.mark.parametrize("sampler", SAMPLERS)
+@pytest.mark.parametrize("sampler", few(SAMPLERS, 2))
 def test_a_lost_search_is_redone_the_same(tmp_path: Path, sampler: str) -> None:
     first = make_searcher(tmp_path / "first.journal", sampler)
     finish(first)
@@ -56,6 +56,7 @@ def test_divergence_is_no_number_and_is_told(tmp_path: Path) -> None:
     assert searcher.ask(3) == []
 
 
+@pytest.mark.thorough
 def test_adaptive_samplers_keep_away_from_divergence(tmp_path: Path) -> None:
     for sampler in ("tpe", "gp"):
         searcher = make_searcher(tmp_path / "x.journal", sampler, trials=16)
