@@ -15,7 +15,7 @@ from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.masks import Masks
 from bench.engine.member import Member
 from bench.engine.purity import Purity
-from bench.engine.stacked_tensors import Tensors, add, clip, point, stack
+from bench.engine.stacked_tensors import Tensors, add, clip, point, spread, stack
 from bench.engine.traced import Traced
 from bench.engine.update import Update
 from bench.engine.validate import make_evaluate, validate_stacked
@@ -52,7 +52,9 @@ class Stack:
         self._dead: list[Tensors] = []
         purpose = find_shape(run) if can_trace(run) else None
         self._work = Work(self._skeleton, self._run, data, num_step_items, purpose, run.compile)
-        evaluate = make_evaluate(self._run, data)
+        # Where a member is to be what it would be by itself, to the last digit.
+        self._is_exact = run.precision.name == "fp64" and run.device == "cpu"
+        evaluate = make_evaluate(self._run, data, is_exact=self._is_exact)
         self._evaluate = evaluate if purpose is None else Traced(evaluate, ("evaluate", purpose))
         self._gather()
 
@@ -142,6 +144,8 @@ class Stack:
         is_whole = self._batch_size >= self._data.num_train_rows and not self._is_drawn()
         if is_whole or len(set(seeds)) == 1:
             inputs, targets = self._data.train_batch(seeds[0], step, self._batch_size)
+            if self._is_exact:
+                return spread(inputs, len(seeds)), targets.expand(len(seeds), *targets.shape), 0
             return inputs, targets, None
         return *self._data.train_batches(seeds, step, self._batch_size), 0
 

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bench.data.dataset import Inputs
+
 Tensors = dict[str, Tensor]
 
 
@@ -41,3 +43,20 @@ def clip(gradients: Sequence[Tensor | None], norms: Sequence[float | None]) -> N
     factors = (bounds.to(total.dtype) / (total + 1e-6)).clamp(max=1.0)
     for one in found:
         one.mul_(factors.view(-1, *[1] * (one.ndim - 1)))
+
+
+def spread(inputs: Inputs, num: int) -> Inputs:
+    """Return inputs that are the same for all members as if each had its own: views, no copies.
+
+    A convolution of shared inputs takes all members' channels in one product, whose sums round in another
+    order than those of a member alone.
+
+    Args:
+        inputs: One tensor, or several by name.
+        num: Members.
+    """
+    if isinstance(inputs, Tensor):
+        return inputs.expand(num, *inputs.shape)
+    if isinstance(inputs, dict):
+        return {name: one.expand(num, *one.shape) for name, one in inputs.items()}
+    return tuple(one.expand(num, *one.shape) for one in inputs)

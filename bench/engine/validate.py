@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from bench.data.dataset import DataSet, Inputs, Part
 from bench.engine.cross_entropy import Columnwise
 from bench.engine.parallel import Team
+from bench.engine.stacked_tensors import spread
 from bench.errors import DataError
 from bench.forward import forward, read_outputs, sum_loss, widen
 
@@ -67,13 +68,14 @@ def validate(
 
 
 def make_evaluate(
-    run: Callable[[Tensors, Tensors, Inputs], Any], data: DataSet
+    run: Callable[[Tensors, Tensors, Inputs], Any], data: DataSet, *, is_exact: bool
 ) -> Callable[[Tensors, Tensors, Inputs, Tensor], tuple[Tensor, Tensors]]:
     """Return the function from many models' weights and buffers, and a batch, to their losses and metrics.
 
     Args:
         run: Gives one model's outputs, from its weights, its buffers and inputs; in evaluation mode.
         data: Whose losses they are; both are sums over items.
+        is_exact: Whether no model's last digit may depend on how many there are; see `spread`.
     """
 
     def compute(
@@ -84,7 +86,18 @@ def make_evaluate(
             loss = sum_loss(data, outputs, targets).double()
         return loss, data.metrics(widen(read_outputs(outputs)), targets)
 
-    return torch.func.vmap(compute, in_dims=(0, 0, None, None))
+    if not is_exact:
+        return torch.func.vmap(compute, in_dims=(0, 0, None, None))
+    each = torch.func.vmap(compute, in_dims=(0, 0, 0, None))
+
+    def evaluate(
+        weights: Tensors, buffers: Tensors, inputs: Inputs, targets: Tensor
+    ) -> tuple[Tensor, Tensors]:
+        num = len(next(iter(weights.values())))
+        found: tuple[Tensor, Tensors] = each(weights, buffers, spread(inputs, num), targets)
+        return found
+
+    return evaluate
 
 
 def validate_stacked(
