@@ -17,9 +17,10 @@ class Order:
 
     def __init__(self, num_rows: int) -> None:
         self._num_rows = num_rows
-        # Orders of one epoch by whose they are, (num_seeds, num_rows): a memo, never a state.
+        # Of one epoch, by whose it is: the step it was last asked for at, and the order of each seed,
+        # (num_seeds, num_rows). A memo, never a state.
         self._epoch = -1
-        self._drawn: dict[tuple[tuple[int, ...], torch.device], Tensor] = {}
+        self._drawn: dict[tuple[tuple[int, ...], torch.device], tuple[int, Tensor]] = {}
 
     def rows(self, seed: int, step: int, batch_size: int, device: torch.device) -> Tensor:
         """Return the rows of one step; each epoch is without its incomplete last batch.
@@ -51,11 +52,16 @@ class Order:
             self._drawn.clear()
             self._epoch = epoch
         key = seeds, device
-        if key not in self._drawn:
+        if key in self._drawn:
+            _, rows = self._drawn[key]
+        else:
+            # Runs that take turns ask at every step: of whoever did not, some have left their group since.
+            self._drawn = {one: kept for one, kept in self._drawn.items() if kept[0] >= step - 1}
             each = {seed: self._draw(seed, epoch) for seed in set(seeds)}
             # Drawn on the CPU, so that every device sees the same order; moved once an epoch.
-            self._drawn[key] = torch.stack([each[seed] for seed in seeds]).to(device)
-        return self._drawn[key].narrow(1, place * batch_size, batch_size)
+            rows = torch.stack([each[seed] for seed in seeds]).to(device)
+        self._drawn[key] = step, rows
+        return rows.narrow(1, place * batch_size, batch_size)
 
     def _draw(self, seed: int, epoch: int) -> Tensor:
         generator = torch.Generator("cpu").manual_seed(derive(seed, "order", epoch))

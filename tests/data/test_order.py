@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import weakref
+
 import torch
 
 from bench.data.order import Order
@@ -28,3 +30,14 @@ def test_groups_of_runs_that_take_turns_draw_once_an_epoch() -> None:
     turns = [order.stack_rows(seeds, step, 3, CPU) for step in range(4) for seeds in ((0, 1), (2, 3))]
     # Views of two memos, not of eight.
     assert len({rows.untyped_storage().data_ptr() for rows in turns}) == 2
+
+
+def test_groups_that_are_gone_leave_no_orders_behind() -> None:
+    order, memos = Order(1000), []
+    for step in range(20):
+        # Each group lasts two steps, then one of its runs leaves it.
+        rows = order.stack_rows(tuple(range(30 - step // 2)), step, 3, CPU)
+        memos.append(weakref.ref(rows._base))
+        del rows
+    # The newest group's, and those of the one before.
+    assert sum(memo() is not None for memo in memos) <= 4
